@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+#
+#   make          the daemon, build/release/txmilter
+#   make check    installs what the tests need and runs every test
+#   make demo     a private Postfix, the daemon and a stand-in API, with mail
+#   make bench    throughput, latency, CPU and memory, against no milter
+#   make fuzz     the fuzz targets, FUZZ_SECONDS each
+#   make install  DESTDIR= PREFIX=
+#
+# One build directory per variant (B), so that sanitizers never mix.
+
+B ?= build/release
+SANITIZE ?=
+CC ?= gcc
+PKG_CONFIG ?= pkg-config
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr
+CORPORA ?= ../shared/corpora
+FUZZ_SECONDS ?= 60
+
+PKGS := gmime-3.0 jansson libcurl libcrypto lmdb inih
+VERSION := 0.1.0
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wvla
+HARDEN := -fstack-protector-strong -fstack-clash-protection -fPIE
+OPT ?= -O2
+ifeq ($(SANITIZE),)
+HARDEN += -D_FORTIFY_SOURCE=2
+else
+OPT := -O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE)
+endif
+ifdef CI
+WARN += -Werror
+endif
+
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DTXMILTER_VERSION='"$(VERSION)"' -I. -g \
+	$(OPT) $(HARDEN) $(WARN) $(shell $(PKG_CONFIG) --cflags $(PKGS)) \
+	-pthread $(CFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -pthread $(OPT) $(LDFLAGS)
+POLICY_LIBS = $(shell $(PKG_CONFIG) --libs gmime-3.0 jansson)
+DAEMON_LIBS = $(shell $(PKG_CONFIG) --libs $(PKGS)) -lmilter
+
+POLICY_SRC := \
+	policy/account.c \
+	policy/address.c \
+	policy/api.c \
+	policy/api_emaildelivery.c \
+	policy/body.c \
+	policy/charset.c \
+	policy/dialect.c \
+	policy/dialect_emaildelivery.c \
+	policy/dynbuf.c \
+	policy/header_text.c \
+	policy/html.c \
+	policy/json_text.c \
+	policy/judge.c \
+	policy/message.c \
+	policy/mime.c \
+	policy/mime_field.c \
+	policy/outgoing.c \
+	policy/smtp_reply.c \
+	policy/utf8.c
+
+# Everything of the daemon but main(), so that tests can link it.
+MILTER_SRC := \
+	milter/callbacks.c \
+	milter/config.c \
+	milter/crypto.c \
+	milter/handoff.c \
+	milter/housekeeper.c \
+	milter/http_pool.c \
+	milter/key_cache.c \
+	milter/key_check.c \
+	milter/listener.c \
+	milter/log.c \
+	milter/retry_memory.c \
+	milter/sasl.c \
+	milter/sasl_protocol.c \
+	milter/session.c \
+	milter/store.c
+
+POLICY_OBJ := $(POLICY_SRC:%.c=$(B)/%.o)
+MILTER_OBJ := $(MILTER_SRC:%.c=$(B)/%.o)
+
+all: $(B)/txmilter
+
+$(B)/txmilter: $(B)/milter/main.o $(MILTER_OBJ) $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
+
+$(B)/libpolicy.a: $(POLICY_OBJ)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# --- unit tests -------------------------------------------------------------
+# A test of policy/ links the library; a test of milter/ links only what its
+# line says: the line is the dependency check.
+
+UNIT_POLICY := \
+	test_account \
+	test_address \
+	test_api_emaildelivery \
+	test_body \
+	test_charset \
+	test_corpora \
+	test_dialect_emaildelivery \
+	test_dynbuf \
+	test_header_text \
+	test_html \
+	test_json_text \
+	test_message \
+	test_mime \
+	test_smtp_reply
+
+UNIT_MILTER := \
+	test_config \
+	test_crypto \
+	test_http_pool \
+	test_key_cache \
+	test_key_check \
+	test_listener \
+	test_log \
+	test_retry_memory \
+	test_sasl \
+	test_sasl_protocol \
+	test_store
+
+LINK_test_config := config listener log
+LINK_test_crypto := crypto
+LINK_test_http_pool := http_pool log
+LINK_test_key_cache := key_cache crypto store log
+LINK_test_key_check := key_check key_cache crypto store log http_pool
+LINK_test_listener := listener
+LINK_test_log := log
+LINK_test_retry_memory := retry_memory crypto store log
+LINK_test_sasl := sasl sasl_protocol crypto log
+LINK_test_sasl_protocol := sasl_protocol
+LINK_test_store := store log
+
+UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
+UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
+# These start threads: they run under ThreadSanitizer too.
+UNIT_THREADED := test_http_pool test_key_cache test_key_check test_sasl \
+	test_retry_memory test_store
+
+$(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
+    $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS) -lcmocka
+
+define unit_milter
+$(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
+    $(B)/libpolicy.a
+	$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(DAEMON_LIBS) -lcmocka
+endef
+$(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
+
+unit-bin: $(UNIT_BIN)
+
+unit: $(UNIT_BIN)
+	CORPORA=$(CORPORA) tests/run-unit $(UNIT_BIN)
+
+unit-threaded: $(UNIT_THREADED:%=$(B)/tests/unit/%)
+	tests/run-unit $(UNIT_THREADED:%=$(B)/tests/unit/%)
+
+.PHONY: all unit unit-bin unit-threaded

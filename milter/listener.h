@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * listener: socket addresses as the configuration writes them, in libmilter's
+ * words: "unix:/path" (or "local:/path") or "inet:port@address". The address
+ * is an IPv4 or IPv6 address in numbers, which may stand in []; an IPv6 one
+ * means IPv6 only. Thread-safe.
+ */
+#ifndef TXM_MILTER_LISTENER_H
+#define TXM_MILTER_LISTENER_H
+
+#include <stdbool.h>
+
+/* True when spec is one; else *error_r (static) says why not. */
+bool listener_check(const char *spec, const char **error_r);
+
+/* A non-blocking listening socket. A UNIX socket replaces a stale one and is
+ * 0660, group `group` (NULL: as it is); one that somebody listens on is "in
+ * use". inet has no group. -1 and an error text (free()). */
+int listener_open(const char *spec, const char *group, char **error_r);
+
+/* Sets mode and group of a UNIX socket that somebody else made; nothing for
+ * inet. -1 and an error text (free()). */
+int listener_permit(const char *spec, const char *group, char **error_r);
+
+/* The path of a unix spec, or NULL. */
+const char *listener_path(const char *spec);
+
+#endif

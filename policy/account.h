@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * account: who is sending, as the control plane or the local store says.
+ *
+ * The record is a value of the policy library so that the rules about routes
+ * and dialects can be tested without any of the places it comes from.
+ */
+#ifndef TXM_POLICY_ACCOUNT_H
+#define TXM_POLICY_ACCOUNT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "smtp_reply.h"
+
+/* Named bounds of what a control plane may tell us about one account. */
+#define ACCOUNT_ID_MAX 64
+#define ACCOUNT_ROUTES_MAX 1000
+#define ACCOUNT_ROUTE_ID_MAX 128
+#define ACCOUNT_ROUTE_NAME_MAX 256
+
+struct account_route {
+	char *id;   /* what X-Transactional-Route names */
+	char *name; /* for people; may be empty, never NULL */
+};
+
+struct account {
+	char id[ACCOUNT_ID_MAX + 1]; /* [a-z0-9._-]+ */
+	char *dialect;               /* NULL: the configuration's default */
+	struct account_route *routes;
+	size_t n_routes;
+};
+
+struct account *account_new(const char *id);
+struct account *account_copy(const struct account *a);
+void account_free(struct account **a);
+
+/* False, and nothing added, when a bound is exceeded or a string holds
+ * control characters. */
+bool account_add_route(struct account *a, const char *id, const char *name);
+
+/* Makes an account id of a name for people ("Acme, Inc." -> "acme-inc"):
+ * lower case, anything but letters, digits, '.' and '_' becomes one '-'. False
+ * when nothing is left. */
+bool account_id_from_name(const char *name, char id[ACCOUNT_ID_MAX + 1]);
+
+/*
+ * The route rule. `named` is the route id the message names, or NULL.
+ *   named            it must be one of the account's     else 550
+ *   not named        one route: that one; several: 550 that lists them
+ *   no route at all  550
+ * Returns the route (owned by the account), or NULL and the refusal, which
+ * names the header `header`.
+ */
+const struct account_route *account_choose_route(const struct account *a,
+						 const char *named,
+						 const char *header,
+						 struct smtp_reply *refusal);
+
+/* The record as JSON text (free()), and back; NULL when it is not one. Used
+ * by the key cache on disk. */
+char *account_to_json(const struct account *a);
+struct account *account_from_json(const char *text, size_t len);
+
+#endif

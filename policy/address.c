@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+#include "address.h"
+
+#include <gmime/gmime.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "header_text.h"
+#include "utf8.h"
+
+static char *
+copy(const char *s, size_t len)
+{
+	char *c = strndup(s, len);
+
+	if (c == NULL)
+		abort();
+	return c;
+}
+
+static size_t
+count_separators(const char *s)
+{
+	size_t n = 0;
+
+	for (; *s != '\0'; s++)
+		n += *s == ',' || *s == ':' || *s == ';';
+	return n;
+}
+
+/* A name as text: valid UTF-8, blanks trimmed; NULL with a control
+ * character in it. */
+static char *
+clean(const char *s)
+{
+	g_autofree char *valid = g_utf8_make_valid(s, -1);
+
+	g_strdelimit(valid, "\t", ' ');
+	g_strstrip(valid);
+	if (!utf8_is_printable(valid, strlen(valid)))
+		return NULL;
+	return copy(valid, strlen(valid));
+}
+
+static enum address_result
+add_mailbox(struct mailbox_list *list, InternetAddress *address)
+{
+	const char *name = internet_address_get_name(address);
+	const char *addr =
+	    internet_address_mailbox_get_addr(INTERNET_ADDRESS_MAILBOX(address));
+	struct mailbox m = { .name = clean(name ? name : ""),
+			     .addr = clean(addr ? addr : "") };
+
+	if (m.name == NULL || m.addr == NULL) {
+		free(m.name);
+		free(m.addr);
+		return ADDRESS_CONTROL;
+	}
+	list->v[list->n++] = m;
+	return ADDRESS_OK;
+}
+
+static enum address_result
+add_list(struct mailbox_list *list, InternetAddressList *from)
+{
+	int n = internet_address_list_length(from);
+	enum address_result result = ADDRESS_OK;
+
+	if (n <= 0)
+		return ADDRESS_OK;
+	list->v = reallocarray(list->v, list->n + (size_t)n, sizeof(*list->v));
+	if (list->v == NULL)
+		abort();
+	for (int i = 0; i < n && result == ADDRESS_OK; i++) {
+		InternetAddress *a = internet_address_list_get_address(from, i);
+
+		if (INTERNET_ADDRESS_IS_MAILBOX(a))
+			result = add_mailbox(list, a);
+	}
+	return result;
+}
+
+/* Groups do not nest (RFC 5322, section 3.4). */
+static enum address_result
+add_groups(struct mailbox_list *list, InternetAddressList *from)
+{
+	int n = internet_address_list_length(from);
+	enum address_result result = ADDRESS_OK;
+
+	for (int i = 0; i < n && result == ADDRESS_OK; i++) {
+		InternetAddress *a = internet_address_list_get_address(from, i);
+
+		if (!INTERNET_ADDRESS_IS_GROUP(a))
+			continue;
+		list->groups++;
+		result = add_list(list, internet_address_group_get_members(
+					    INTERNET_ADDRESS_GROUP(a)));
+	}
+	return result;
+}
+
+enum address_result
+mailbox_list_parse(const char *raw, size_t len, struct mailbox_list *list_r)
+{
+	InternetAddressList *parsed;
+	enum address_result result;
+	size_t n;
+	char *text = header_unfold(raw, len, &n);
+
+	*list_r = (struct mailbox_list){ 0 };
+	if (memchr(text, '\0', n) != NULL || count_separators(text) >
+	    ADDRESS_LIST_MAX) {
+		result = memchr(text, '\0', n) ? ADDRESS_CONTROL
+					       : ADDRESS_TOO_MANY;
+		free(text);
+		return result;
+	}
+	parsed = internet_address_list_parse(NULL, text);
+	free(text);
+	if (parsed == NULL)
+		return ADDRESS_OK;
+	result = add_list(list_r, parsed);
+	if (result == ADDRESS_OK)
+		result = add_groups(list_r, parsed);
+	g_object_unref(parsed);
+	if (result != ADDRESS_OK)
+		mailbox_list_clear(list_r);
+	return result;
+}
+
+void
+mailbox_list_clear(struct mailbox_list *list)
+{
+	for (size_t i = 0; i < list->n; i++) {
+		free(list->v[i].name);
+		free(list->v[i].addr);
+	}
+	free(list->v);
+	*list = (struct mailbox_list){ 0 };
+}
+
+bool
+address_equal(const char *a, const char *b)
+{
+	const char *at_a = strrchr(a, '@');
+	const char *at_b = strrchr(b, '@');
+
+	if (at_a == NULL || at_b == NULL)
+		return strcmp(a, b) == 0;
+	return at_a - a == at_b - b &&
+	       memcmp(a, b, (size_t)(at_a - a)) == 0 &&
+	       strcasecmp(at_a, at_b) == 0;
+}
+
+bool
+address_is_plain(const char *addr)
+{
+	size_t len = strlen(addr);
+	const char *at = strrchr(addr, '@');
+
+	return at != NULL && at != addr && at[1] != '\0' && addr[0] != '@' &&
+	       utf8_valid_prefix(addr, len) == len &&
+	       utf8_is_printable(addr, len);
+}
+
+char *
+address_bare_name(const char *raw, size_t len)
+{
+	char *text;
+	size_t n;
+
+	if (memchr(raw, '@', len) != NULL ||
+	    header_text(raw, len, &text) != HEADER_TEXT_OK)
+		return copy("", 0);
+	n = strlen(text);
+	/* "Jane <>" is how some libraries write a name without an address. */
+	if (n >= 2 && strcmp(text + n - 2, "<>") == 0)
+		text[n - 2] = '\0';
+	/* A group ("undisclosed-recipients:;") names nobody. */
+	if (strchr(text, ':') != NULL && strchr(text, ';') != NULL)
+		text[0] = '\0';
+	g_mime_utils_unquote_string(text);
+	g_strstrip(text);
+	return text;
+}
+
+char *
+address_name_for(const struct mailbox_list *to, const char *bare_name,
+		 const char *addr, bool only)
+{
+	const char *name = "";
+
+	for (size_t i = 0; i < to->n; i++) {
+		if (strcasecmp(to->v[i].addr, addr) == 0) {
+			name = to->v[i].name;
+			return copy(name, strlen(name));
+		}
+	}
+	if (only && *bare_name != '\0')
+		name = bare_name;
+	else if (only && to->n == 1)
+		name = to->v[0].name;
+	return copy(name, strlen(name));
+}

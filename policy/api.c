@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#include "api.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "smtp_reply.h"
+
+const struct api_format *const apis[] = {
+	&api_emaildelivery,
+	NULL,
+};
+
+const struct api_format *
+api_find(const char *name)
+{
+	for (size_t i = 0; apis[i] != NULL; i++) {
+		if (strcmp(apis[i]->name, name) == 0)
+			return apis[i];
+	}
+	return NULL;
+}
+
+/*
+ * What a status means for the message, and what the client hears. The first
+ * row that holds the status counts. A status no row knows is our configuration
+ * or theirs: nothing is lost by a 4xx.
+ */
+static const struct {
+	unsigned from, to;
+	enum api_outcome_kind kind;
+	int code;
+	const char *enhanced;
+	const char *text;
+	bool own_words; /* the API's words are for the client */
+} statuses[] = {
+	{ 0, 0, API_LATER, 451, "4.4.1", "The API did not answer", false },
+	{ 200, 299, API_ACCEPTED, 250, "2.0.0", "Accepted", false },
+	{ 400, 400, API_REFUSED, 550, "5.6.0", "The API refused the message",
+	  true },
+	{ 401, 401, API_KEY_WRONG, 535, "5.7.8",
+	  "The API key is wrong or revoked", false },
+	{ 403, 403, API_REFUSED, 550, "5.7.1",
+	  "The API does not allow this account to send that", true },
+	{ 408, 409, API_LATER, 451, "4.4.2", "The API is busy", false },
+	{ 413, 413, API_REFUSED, 552, "5.3.4", "The message is too large", true },
+	{ 420, 420, API_LATER, 451, "4.4.5", "The API's limit is reached",
+	  false },
+	{ 422, 422, API_REFUSED, 550, "5.6.0", "The API refused the message",
+	  true },
+	{ 425, 425, API_LATER, 451, "4.4.2", "The API is busy", false },
+	{ 429, 429, API_LATER, 451, "4.4.5", "The API's limit is reached",
+	  false },
+	{ 500, 599, API_LATER, 451, "4.4.2", "The API failed", false },
+	{ 1, 999, API_MISFIT, 451, "4.3.5",
+	  "The API gave an answer that cannot be used", false },
+};
+
+static size_t
+find_status(unsigned status)
+{
+	size_t i = 0;
+
+	while (status < statuses[i].from || status > statuses[i].to)
+		i++;
+	return i;
+}
+
+void
+api_outcome(const struct api_format *f, unsigned status, const char *body,
+	    size_t len, struct api_outcome *o)
+{
+	char words[SMTP_REPLY_TEXT_MAX] = "";
+	size_t i;
+
+	*o = (struct api_outcome){ 0 };
+	if (status / 100 == 2 && !f->answer_accepted(body, len, o->id))
+		status = 1;
+	i = find_status(status > 999 ? 999 : status);
+	o->kind = statuses[i].kind;
+	if (statuses[i].own_words)
+		f->answer_text(body, len, words, sizeof(words));
+	smtp_reply_set(&o->reply, statuses[i].code, statuses[i].enhanced,
+		       "%s%s%s", statuses[i].text, *words ? ": " : "", words);
+}
+
+enum api_key_answer
+api_key_answer(unsigned status)
+{
+	if (status == 200)
+		return API_KEY_GOOD;
+	return status == 401 || status == 403 ? API_KEY_BAD : API_KEY_NO_IDEA;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The EmailDelivery HTTP API: POST /transactional/send, one recipient a call,
+ * answered {"tag":...,"to":...,"result":"ok"} without an id; errors are
+ * {"title":...,"description":...}, the description being the useful one.
+ */
+#include <string.h>
+
+#include "account.h"
+#include "api.h"
+#include "dynbuf.h"
+#include "json_text.h"
+#include "outgoing.h"
+
+static bool
+recipient_piece(const struct outgoing_recipient *r, struct dynbuf *out)
+{
+	return dynbuf_adds(out, "{") && json_add_member(out, "to", r->email) &&
+	       json_add_member(out, "toname", r->name);
+}
+
+static bool
+add_optional(struct dynbuf *out, const char *name, const char *value)
+{
+	return value == NULL || json_add_member(out, name, value);
+}
+
+/* Absent members are left out: the API has a default for each. */
+static bool
+shared_piece(const struct outgoing *o, struct dynbuf *out)
+{
+	if (!dynbuf_adds(out, ",") ||
+	    !json_add_member(out, "fromname", o->from_name) ||
+	    !json_add_member(out, "fromemail", o->from_email) ||
+	    !json_add_member(out, "returnpath", o->return_path) ||
+	    !add_optional(out, "subject", o->subject) ||
+	    !add_optional(out, "replyto", o->reply_to) ||
+	    !add_optional(out, "tag", o->tag) ||
+	    !add_optional(out, "route", o->route_id) ||
+	    !add_optional(out, "template", o->template_id))
+		return false;
+	if (o->variables != NULL &&
+	    (!dynbuf_adds(out, ",\"variables\":") ||
+	     !dynbuf_adds(out, o->variables)))
+		return false;
+	if (o->html != NULL &&
+	    (!dynbuf_adds(out, ",\"body\":") ||
+	     !json_add_string(out, o->html, o->html_len)))
+		return false;
+	return dynbuf_adds(out, "}");
+}
+
+static void
+answer_text(const char *body, size_t len, char *text_r, size_t size)
+{
+	if (!json_get_string(body, len, "description", text_r, size) &&
+	    !json_get_string(body, len, "title", text_r, size))
+		text_r[0] = '\0';
+}
+
+static bool
+answer_accepted(const char *body, size_t len, char id_r[API_ID_MAX + 1])
+{
+	char result[16];
+
+	id_r[0] = '\0';
+	return json_get_string(body, len, "result", result, sizeof(result)) &&
+	       strcmp(result, "ok") == 0;
+}
+
+static bool
+add_route(void *arg, const char *id, const char *name)
+{
+	return id != NULL && account_add_route(arg, id, name ? name : "");
+}
+
+static bool
+read_routes(const char *body, size_t len, struct account *account)
+{
+	return json_each(body, len, NULL, "id", "name", add_route, account);
+}
+
+static bool
+set_id(void *arg, const char *name, const char *unused)
+{
+	(void)unused;
+	return name != NULL && account_id_from_name(name, arg);
+}
+
+static bool
+read_account(const char *body, size_t len, char *id_r)
+{
+	id_r[0] = '\0';
+	return json_each(body, len, NULL, "name", NULL, set_id, id_r) &&
+	       id_r[0] != '\0';
+}
+
+const struct api_format api_emaildelivery = {
+	.name = "emaildelivery",
+	.send_path = "/transactional/send",
+	.routes_path = "/userroutes",
+	.account_path = "/ping",
+	.key_header = "X-Auth-APIKey",
+	.recipient_piece = recipient_piece,
+	.shared_piece = shared_piece,
+	.answer_text = answer_text,
+	.answer_accepted = answer_accepted,
+	.read_routes = read_routes,
+	.read_account = read_account,
+};

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * header_text: from the bytes of a header field to the text they mean.
+ *
+ * The order that survives what real clients send (PHPMailer, nodemailer,
+ * Python, Ruby, Symfony): unfold, each fold one space; RFC 2047, B and Q, any
+ * charset iconv knows; trim. 8-bit text that is not UTF-8 is read as
+ * ISO-8859-1. Owner of GMime's RFC 2047 decoder. Thread-safe; no state.
+ */
+#ifndef TXM_POLICY_HEADER_TEXT_H
+#define TXM_POLICY_HEADER_TEXT_H
+
+#include <stddef.h>
+
+enum header_text_result {
+	HEADER_TEXT_OK,
+	HEADER_TEXT_CONTROL, /* NUL, CR, LF or another control character */
+};
+
+/*
+ * The decoded text of a raw value (folds as LF or CRLF and white space) in
+ * *text_r: valid UTF-8 without control characters (a TAB becomes a space),
+ * free(). When it is not OK, *text_r is NULL.
+ */
+enum header_text_result header_text(const char *raw, size_t len,
+				    char **text_r);
+
+/* The raw value on one line: each fold one space, trimmed, nothing decoded.
+ * free(). The length in *len_r, for a value may hold NUL. */
+char *header_unfold(const char *raw, size_t len, size_t *len_r);
+
+#endif

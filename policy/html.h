@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * html: plain text as HTML.
+ *
+ * &, <, > and quotes are escaped, line ends become <br>, and runs of blanks
+ * and leading blanks are kept as &nbsp;, so that a table of an invoice looks
+ * as it was typed. With `flowed`, soft line breaks (RFC 3676) are joined.
+ */
+#ifndef TXM_POLICY_HTML_H
+#define TXM_POLICY_HTML_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct dynbuf;
+
+/* Appends the HTML of text (valid UTF-8) to out. False when out is full. */
+bool html_from_text(struct dynbuf *out, const char *text, size_t len,
+		    bool flowed);
+
+#endif

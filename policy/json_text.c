@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+#include "json_text.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dynbuf.h"
+
+/* Numbers are only checked, never used: an integer too big for jansson's is
+ * fine as a real. */
+#define READ_FLAGS JSON_DECODE_INT_AS_REAL
+
+/* RFC 8259, section 7: what must be escaped, and how. */
+static bool
+add_escape(struct dynbuf *out, unsigned char c)
+{
+	switch (c) {
+	case '"':
+		return dynbuf_add(out, "\\\"", 2);
+	case '\\':
+		return dynbuf_add(out, "\\\\", 2);
+	case '\n':
+		return dynbuf_add(out, "\\n", 2);
+	case '\r':
+		return dynbuf_add(out, "\\r", 2);
+	case '\t':
+		return dynbuf_add(out, "\\t", 2);
+	default:
+		return dynbuf_addf(out, "\\u%04x", c);
+	}
+}
+
+static bool
+needs_escape(unsigned char c)
+{
+	return c < 0x20 || c == '"' || c == '\\';
+}
+
+bool
+json_add_string(struct dynbuf *out, const char *s, size_t len)
+{
+	size_t start = 0;
+
+	if (!dynbuf_add(out, "\"", 1))
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (!needs_escape((unsigned char)s[i]))
+			continue;
+		if (!dynbuf_add(out, s + start, i - start) ||
+		    !add_escape(out, (unsigned char)s[i]))
+			return false;
+		start = i + 1;
+	}
+	return dynbuf_add(out, s + start, len - start) &&
+	       dynbuf_add(out, "\"", 1);
+}
+
+bool
+json_add_member(struct dynbuf *out, const char *name, const char *value)
+{
+	const char *sep = "";
+
+	if (out->len > 0 && strchr("{[,:", out->data[out->len - 1]) == NULL)
+		sep = ",";
+	return dynbuf_addf(out, "%s\"%s\":", sep, name) &&
+	       json_add_string(out, value, strlen(value));
+}
+
+static bool
+walk_array(const json_t *array, const char *a, const char *b, json_pair_fn *fn,
+	   void *arg)
+{
+	size_t i;
+	json_t *item;
+
+	if (!json_is_array(array))
+		return false;
+	json_array_foreach(array, i, item)
+	{
+		if (!json_is_object(item) ||
+		    !fn(arg, json_string_value(json_object_get(item, a)),
+			b ? json_string_value(json_object_get(item, b)) : NULL))
+			return false;
+	}
+	return true;
+}
+
+bool
+json_each(const char *text, size_t len, const char *member, const char *a,
+	  const char *b, json_pair_fn *fn, void *arg)
+{
+	json_auto_t *root = json_loadb(text, len, READ_FLAGS, NULL);
+
+	if (member == NULL)
+		return walk_array(root, a, b, fn, arg);
+	return walk_array(json_object_get(root, member), a, b, fn, arg);
+}
+
+bool
+json_get_string(const char *text, size_t len, const char *name, char *dst,
+		size_t size)
+{
+	json_auto_t *root = json_loadb(text, len, READ_FLAGS, NULL);
+	const json_t *value = json_object_get(root, name);
+	size_t n = json_string_length(value);
+
+	if (!json_is_string(value) || n >= size)
+		return false;
+	memcpy(dst, json_string_value(value), n + 1);
+	return true;
+}
+
+/*
+ * jansson's parser allows 2048 levels, which is fine for the stack but not
+ * for who reads the variables: brackets outside of strings are counted before
+ * it sees the text. On text that is not JSON the count may be off, which only
+ * changes the words of the refusal.
+ */
+static bool
+too_deep(const char *text, size_t len)
+{
+	unsigned depth = 0;
+	bool string = false;
+
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+
+		if (string && c == '\\')
+			i++;
+		else if (c == '"')
+			string = !string;
+		else if (!string && (c == '{' || c == '['))
+			depth++;
+		else if (!string && (c == '}' || c == ']') && depth > 0)
+			depth--;
+		if (depth > JSON_DEPTH_MAX)
+			return true;
+	}
+	return false;
+}
+
+/* jansson's own messages quote the text near the fault, which is the
+ * customer's data: only its kind and place are passed on. */
+static const char *
+error_words(const json_error_t *e)
+{
+	switch (json_error_code(e)) {
+	case json_error_premature_end_of_input:
+		return "it ends too early";
+	case json_error_invalid_utf8:
+		return "invalid UTF-8";
+	case json_error_null_character:
+	case json_error_null_byte_in_key:
+		return "a NUL character";
+	case json_error_end_of_input_expected:
+		return "something follows the JSON text";
+	case json_error_numeric_overflow:
+		return "a number out of range";
+	default:
+		return "syntax error";
+	}
+}
+
+const char *
+json_check_object(const char *text, size_t len, char *error, size_t size)
+{
+	json_error_t e;
+	json_auto_t *root = NULL;
+	int n;
+
+	if (too_deep(text, len)) {
+		n = snprintf(error, size, "nested deeper than %d levels",
+			     JSON_DEPTH_MAX);
+		return n > 0 ? error : "";
+	}
+	root = json_loadb(text, len, READ_FLAGS | JSON_DECODE_ANY, &e);
+	if (root == NULL) {
+		n = snprintf(error, size, "not valid JSON: %s at column %d",
+			     error_words(&e), e.column);
+		return n > 0 ? error : "";
+	}
+	if (!json_is_object(root)) {
+		n = snprintf(error, size, "not a JSON object");
+		return n > 0 ? error : "";
+	}
+	return NULL;
+}

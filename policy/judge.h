@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * judge: the verdict on a message, when all of it is there.
+ *
+ * The one door between the daemon and the policy: everything that decides
+ * what happens to a message is behind it, and it does nothing but decide.
+ */
+#ifndef TXM_POLICY_JUDGE_H
+#define TXM_POLICY_JUDGE_H
+
+#include "smtp_reply.h"
+
+struct account;
+struct dialect;
+struct message;
+struct outgoing;
+
+enum verdict_kind { VERDICT_REFUSE, VERDICT_HAND_OVER };
+
+struct verdict {
+	enum verdict_kind kind;
+	struct smtp_reply reply;   /* REFUSE: what the client hears */
+	struct outgoing *outgoing; /* HAND_OVER: owned by the verdict */
+};
+
+/* Ends the message's body and judges it. account: who sends it; NULL is
+ * nobody, and refused. */
+void judge(struct message *m, const struct account *account,
+	   const struct dialect *dialect, struct verdict *verdict_r);
+
+void verdict_clear(struct verdict *v);
+
+#endif

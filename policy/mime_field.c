@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+#include "mime_field.h"
+
+#include <gmime/gmime.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct {
+	const char *name;
+	enum mime_encoding encoding;
+} encodings[] = {
+	{ "", MIME_IDENTITY },
+	{ "7bit", MIME_IDENTITY },
+	{ "7-bit", MIME_IDENTITY },
+	{ "8bit", MIME_IDENTITY },
+	{ "8-bit", MIME_IDENTITY },
+	{ "binary", MIME_IDENTITY },
+	{ "base64", MIME_BASE64 },
+	{ "quoted-printable", MIME_QUOTED_PRINTABLE },
+	{ "uuencode", MIME_UUENCODE },
+	{ "x-uuencode", MIME_UUENCODE },
+	{ "x-uue", MIME_UUENCODE },
+};
+
+static char *
+copy(const char *s)
+{
+	char *c = strdup(s);
+
+	if (c == NULL)
+		abort();
+	return c;
+}
+
+static char *
+lower(const char *s)
+{
+	char *c = copy(s ? s : "");
+
+	for (char *p = c; *p != '\0'; p++)
+		*p = g_ascii_tolower(*p);
+	return c;
+}
+
+static void
+read_boundary(struct mime_type *t, const char *value)
+{
+	size_t n = strlen(value);
+
+	/* A delimiter line is compared without trailing blanks. */
+	while (n > 0 && (value[n - 1] == ' ' || value[n - 1] == '\t'))
+		n--;
+	if (t->boundary != NULL &&
+	    (strlen(t->boundary) != n || memcmp(t->boundary, value, n) != 0))
+		t->boundaries_differ = true;
+	if (t->boundary == NULL && n > 0) {
+		t->boundary = strndup(value, n);
+		if (t->boundary == NULL)
+			abort();
+	}
+}
+
+static void
+read_parameter(struct mime_type *t, const char *name, const char *value)
+{
+	if (strcasecmp(name, "boundary") == 0)
+		read_boundary(t, value);
+	else if (strcasecmp(name, "charset") == 0 && t->charset == NULL)
+		t->charset = copy(value);
+	else if (strcasecmp(name, "format") == 0)
+		t->flowed = strcasecmp(value, "flowed") == 0;
+}
+
+void
+mime_type_parse(const char *value, struct mime_type *type_r)
+{
+	GMimeContentType *ct = g_mime_content_type_parse(NULL, value);
+	GMimeParamList *params = g_mime_content_type_get_parameters(ct);
+	int n = g_mime_param_list_length(params);
+
+	*type_r = (struct mime_type){
+		.type = lower(g_mime_content_type_get_media_type(ct)),
+		.subtype = lower(g_mime_content_type_get_media_subtype(ct)),
+	};
+	for (int i = 0; i < n; i++) {
+		GMimeParam *p = g_mime_param_list_get_parameter_at(params, i);
+		const char *v = g_mime_param_get_value(p);
+
+		read_parameter(type_r, g_mime_param_get_name(p), v ? v : "");
+	}
+	g_object_unref(ct);
+}
+
+void
+mime_type_clear(struct mime_type *t)
+{
+	free(t->type);
+	free(t->subtype);
+	free(t->charset);
+	free(t->boundary);
+	*t = (struct mime_type){ 0 };
+}
+
+bool
+mime_disposition_is_attachment(const char *value)
+{
+	GMimeContentDisposition *d =
+	    g_mime_content_disposition_parse(NULL, value);
+	const char *word = g_mime_content_disposition_get_disposition(d);
+	bool inline_ = word == NULL || *word == '\0' ||
+		       strcasecmp(word, "inline") == 0;
+
+	g_object_unref(d);
+	return !inline_;
+}
+
+enum mime_encoding
+mime_encoding_parse(const char *value)
+{
+	for (size_t i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++) {
+		if (strcasecmp(value, encodings[i].name) == 0)
+			return encodings[i].encoding;
+	}
+	return MIME_UNKNOWN_ENCODING;
+}
