@@ -72,6 +72,7 @@ MILTER_SRC := \
 	milter/http_pool.c \
 	milter/key_cache.c \
 	milter/key_check.c \
+	milter/key_wait.c \
 	milter/listener.c \
 	milter/log.c \
 	milter/retry_memory.c \

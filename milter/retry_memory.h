@@ -22,17 +22,28 @@
 #define RETRY_MEMORY_SECONDS (24 * 3600)
 #define SUBMISSION_ID_LEN 16
 
+/* Recipients of one message. What a client sends in several transactions is
+ * one message here (recipients are no part of which message it is), so that a
+ * record may come to hold more. */
+#define RETRY_RECIPIENTS_MAX 1000
+#define RETRY_RECORD_MAX (10 * RETRY_RECIPIENTS_MAX)
+
 struct outgoing;
 struct store;
 struct retry_memory;
 
 /* What is known about one message. */
 struct retry_entry {
-	uint8_t message[CRYPTO_HASH_LEN]; /* which message */
 	uint8_t submission[SUBMISSION_ID_LEN];
 	bool known;  /* it was here before */
 	bool *done;  /* per recipient of the outgoing message; owned */
 	size_t n;
+	char *account; /* owned */
+	/* Hashing a message costs more than all else here and is not needed
+	 * while nothing is remembered of any: done by recall only when there
+	 * may be something to find, else by keep. */
+	bool hashed;
+	uint8_t message[CRYPTO_HASH_LEN]; /* which message; when hashed */
 };
 
 struct retry_memory *retry_memory_new(struct store *store);
@@ -45,10 +56,18 @@ void retry_memory_recall(struct retry_memory *m, const char *account,
 			 struct retry_entry *entry_r);
 void retry_entry_clear(struct retry_entry *e);
 
-/* Remembers the entry as it stands (submission id, done). 0 when it is on
- * disk, -1 when that failed (logged). */
+/* Remembers the entry as it stands (done, submission id), together with what
+ * is remembered of it already: recipients done are never undone, and the
+ * submission id that is on disk stays. `o` is the message given to recall. 0
+ * when it is on disk, -1 when that failed (logged). */
 int retry_memory_keep(struct retry_memory *m, const struct outgoing *o,
 		      const struct retry_entry *e, int64_t now);
+
+/* The client was told that all of it is done: what it sends from now on is
+ * another message, even if it looks the same. Writes only when there is
+ * something to forget. 0, or -1 (logged). */
+int retry_memory_forget(struct retry_memory *m, const struct outgoing *o,
+			const struct retry_entry *e);
 
 /* Forgets what is too old, a bounded number at a time. */
 void retry_memory_sweep(struct retry_memory *m, int64_t now);

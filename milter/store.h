@@ -4,7 +4,9 @@
  * The only file that knows LMDB.
  *
  * A write is on disk when the call returns and survives kill -9 and a power
- * failure. Reads copy out. Thread-safe.
+ * failure. When the map is full, writing fails and deleting still works. Reads
+ * copy out. Thread-safe. Not to be opened twice in a process, nor used in a
+ * child of the process that opened it.
  */
 #ifndef TXM_MILTER_STORE_H
 #define TXM_MILTER_STORE_H
@@ -59,7 +61,7 @@ int store_sweep(struct store *s, enum store_table t,
 		bool (*expired)(void *arg, const void *value, size_t len),
 		void *arg, size_t most);
 
-/* Records in a table. */
+/* Records in a table; SIZE_MAX when it cannot be read (logged). */
 size_t store_count(struct store *s, enum store_table t);
 
 #endif

@@ -11,6 +11,12 @@
  * fine as a real. */
 #define READ_FLAGS JSON_DECODE_INT_AS_REAL
 
+void
+json_text_init(void)
+{
+	json_object_seed(0);
+}
+
 /* RFC 8259, section 7: what must be escaped, and how. */
 static bool
 add_escape(struct dynbuf *out, unsigned char c)

@@ -19,6 +19,9 @@ struct dynbuf;
 /* Nesting of JSON that others send us. */
 #define JSON_DEPTH_MAX 32
 
+/* Once, before any other thread: jansson's hash table needs a seed. */
+void json_text_init(void);
+
 /* Appends s (valid UTF-8) as a JSON string, quotes included. */
 bool json_add_string(struct dynbuf *out, const char *s, size_t len);
 

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: MIT */
+#include "config.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "listener.h"
+#include "policy/api.h"
+#include "policy/dialect.h"
+
+/* inih cuts longer section names without a word. */
+#define SECTION_NAME_MAX 49
+/* Postfix gives up on its SASL server after 10 s. */
+#define CHECK_TIMEOUT_MAX_MS 8000
+
+enum section { SECTION_TOP, SECTION_KEYS, SECTION_API, SECTIONS };
+
+static const char *const section_names[SECTIONS] = { "", "keys", "api" };
+
+enum type {
+	TYPE_TEXT,
+	TYPE_SOCKET,
+	TYPE_PATH,
+	TYPE_URL,
+	TYPE_COUNT,	   /* unsigned */
+	TYPE_MILLISECONDS, /* unsigned, written 500ms, 20s, 10m, 24h */
+	TYPE_SECONDS,	   /* the same in seconds */
+	TYPE_SIZE,	   /* size_t, written 64K, 256M, 1G */
+	TYPE_LOG_LEVEL,
+	TYPE_DIALECT,
+	TYPE_FORMAT,
+	TYPE_ACCOUNT_SOURCE,
+};
+
+struct option {
+	enum section section;
+	const char *name;
+	enum type type;
+	size_t offset;
+	const char *default_value; /* NULL: must be given; "": may be absent */
+	unsigned long min, max;
+};
+
+#define AT(member) offsetof(struct config, member)
+
+static const struct option options[] = {
+	{ SECTION_TOP, "milter_socket", TYPE_SOCKET, AT(milter_socket),
+	  "unix:/var/spool/postfix/txmilter/milter.sock", 0, 0 },
+	{ SECTION_TOP, "sasl_socket", TYPE_SOCKET, AT(sasl_socket),
+	  "unix:/var/spool/postfix/txmilter/sasl.sock", 0, 0 },
+	{ SECTION_TOP, "socket_group", TYPE_TEXT, AT(socket_group), "postfix",
+	  0, 0 },
+	{ SECTION_TOP, "state_directory", TYPE_PATH, AT(state_directory),
+	  "/var/lib/txmilter", 0, 0 },
+	{ SECTION_TOP, "secret_file", TYPE_PATH, AT(secret_file),
+	  "/etc/txmilter/secret", 0, 0 },
+	{ SECTION_TOP, "dialect", TYPE_DIALECT, AT(dialect), "emaildelivery", 0,
+	  0 },
+	{ SECTION_TOP, "direct_timeout", TYPE_MILLISECONDS,
+	  AT(direct_timeout_ms), "20s", 100, 50000 },
+	{ SECTION_TOP, "direct_limit", TYPE_COUNT, AT(direct_limit), "500", 1,
+	  100000 },
+	{ SECTION_TOP, "log_level", TYPE_LOG_LEVEL, AT(log_level), "info", 0,
+	  0 },
+	{ SECTION_TOP, "store_size", TYPE_SIZE, AT(store_size), "256M", 1048576,
+	  1099511627776 },
+	{ SECTION_KEYS, "account", TYPE_ACCOUNT_SOURCE, AT(ask_account), "key",
+	  0, 0 },
+	{ SECTION_KEYS, "check_timeout", TYPE_MILLISECONDS,
+	  AT(check_timeout_ms), "7s", 100, CHECK_TIMEOUT_MAX_MS },
+	{ SECTION_KEYS, "ttl", TYPE_SECONDS, AT(ttl), "10m", 1, 604800 },
+	{ SECTION_KEYS, "negative_ttl", TYPE_SECONDS, AT(negative_ttl), "30s",
+	  1, 86400 },
+	{ SECTION_KEYS, "stale", TYPE_SECONDS, AT(stale), "24h", 0, 2592000 },
+	{ SECTION_KEYS, "cache_size", TYPE_COUNT, AT(cache_size), "100000", 16,
+	  100000000 },
+	{ SECTION_API, "format", TYPE_FORMAT, AT(api.format), "emaildelivery",
+	  0, 0 },
+	{ SECTION_API, "url", TYPE_URL, AT(api.url), NULL, 0, 0 },
+	{ SECTION_API, "ca_file", TYPE_PATH, AT(api.ca_file), "", 0, 0 },
+	{ SECTION_API, "connections", TYPE_COUNT, AT(api.connections), "200", 1,
+	  10000 },
+	{ SECTION_API, "connect_timeout", TYPE_MILLISECONDS,
+	  AT(api.connect_timeout_ms), "5s", 100, 20000 },
+};
+
+#define N_OPTIONS (sizeof(options) / sizeof(options[0]))
+
+struct loading {
+	const char *file;
+	FILE *stream;
+	struct config *config;
+	unsigned line;
+	bool given[N_OPTIONS];
+	char *error; /* the first one */
+};
+
+bool
+config_option(size_t i, struct config_option_info *info_r)
+{
+	if (i >= N_OPTIONS)
+		return false;
+	*info_r = (struct config_option_info){
+		.section = section_names[options[i].section],
+		.name = options[i].name,
+		.default_value = options[i].default_value,
+	};
+	return true;
+}
+
+/* Remembers the first error; returns 0, which is inih's word for one. */
+static int fail(struct loading *l, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static int
+fail(struct loading *l, const char *fmt, ...)
+{
+	char *what;
+	va_list ap;
+
+	if (l->error != NULL)
+		return 0;
+	va_start(ap, fmt);
+	if (vasprintf(&what, fmt, ap) < 0)
+		abort();
+	va_end(ap);
+	if (asprintf(&l->error, "%s:%u: %s", l->file, l->line, what) < 0)
+		abort();
+	free(what);
+	return 0;
+}
+
+struct unit {
+	const char *name;
+	unsigned long factor;
+};
+
+static const struct unit time_units[] = {
+	{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 },
+	{ "d", 86400000 }, { NULL, 0 },
+};
+
+static const struct unit size_units[] = {
+	{ "", 1 }, { "K", 1024 }, { "M", 1048576 }, { "G", 1073741824 },
+	{ NULL, 0 },
+};
+
+static const struct unit no_units[] = { { "", 1 }, { NULL, 0 } };
+
+static bool
+parse_number(const char *text, const struct unit *units, unsigned long *n_r)
+{
+	char *end;
+	unsigned long n;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	for (; units->name != NULL; units++) {
+		if (strcasecmp(units->name, end) == 0)
+			return errno == 0 &&
+			       !__builtin_mul_overflow(n, units->factor, n_r);
+	}
+	return false;
+}
+
+static int
+set_number(struct loading *l, const struct option *o, const char *value,
+	   void *at)
+{
+	bool is_time = o->type == TYPE_MILLISECONDS || o->type == TYPE_SECONDS;
+	const struct unit *units = is_time ? time_units
+				   : o->type == TYPE_SIZE ? size_units
+							  : no_units;
+	unsigned long n;
+
+	if (!parse_number(value, units, &n))
+		return fail(l, "%s: \"%s\" is not %s", o->name, value,
+			    is_time ? "a time; write 500ms, 20s, 10m or 24h"
+			    : o->type == TYPE_SIZE
+				? "a size; write 64K, 256M or 1G"
+				: "a number");
+	if (o->type == TYPE_SECONDS)
+		n /= 1000;
+	if (n < o->min || n > o->max)
+		return fail(l, "%s: %s is out of bounds; it may be %lu to %lu%s",
+			    o->name, value, o->min, o->max,
+			    o->type == TYPE_MILLISECONDS ? "ms"
+			    : o->type == TYPE_SECONDS	 ? "s"
+							 : "");
+	if (o->type == TYPE_SIZE)
+		*(size_t *)at = n;
+	else
+		*(unsigned *)at = (unsigned)n;
+	return 1;
+}
+
+static int
+set_text(struct loading *l, const struct option *o, const char *value,
+	 char **at)
+{
+	const char *why;
+	size_t n = strlen(value);
+
+	if (o->type == TYPE_SOCKET && !listener_check(value, &why))
+		return fail(l, "%s: %s", o->name, why);
+	if (o->type == TYPE_PATH && *value != '\0' && *value != '/')
+		return fail(l, "%s: \"%s\" is not an absolute path", o->name,
+			    value);
+	if (o->type == TYPE_URL && strncmp(value, "https://", 8) != 0 &&
+	    strncmp(value, "http://", 7) != 0)
+		return fail(l, "%s: must begin with https:// (or http://)",
+			    o->name);
+	while (o->type == TYPE_URL && n > 0 && value[n - 1] == '/')
+		n--;
+	free(*at);
+	*at = strndup(value, n);
+	if (*at == NULL)
+		abort();
+	return 1;
+}
+
+static int
+set_dialect(struct loading *l, const struct option *o, const char *value,
+	    const struct dialect **at)
+{
+	*at = dialect_find(value);
+	if (*at == NULL)
+		return fail(l, "%s: no dialect is called \"%s\"; there is "
+			       "emaildelivery", o->name, value);
+	return 1;
+}
+
+static int
+set_format(struct loading *l, const struct option *o, const char *value,
+	   const struct api_format **at)
+{
+	*at = api_find(value);
+	if (*at == NULL)
+		return fail(l, "%s: no API format is called \"%s\"; there is "
+			       "emaildelivery", o->name, value);
+	return 1;
+}
+
+static int
+set_account_source(struct loading *l, const struct option *o, const char *value,
+		   bool *at)
+{
+	*at = strcmp(value, "api") == 0;
+	if (!*at && strcmp(value, "key") != 0)
+		return fail(l, "%s: must be \"key\" or \"api\"", o->name);
+	return 1;
+}
+
+static int
+set_log_level(struct loading *l, const struct option *o, const char *value,
+	      enum log_level *at)
+{
+	if (log_level_parse(value, at) != 0)
+		return fail(l, "%s: must be error, warning, info or debug",
+			    o->name);
+	return 1;
+}
+
+static int
+set_option(struct loading *l, const struct option *o, const char *value)
+{
+	void *at = (char *)l->config + o->offset;
+
+	switch (o->type) {
+	case TYPE_TEXT:
+	case TYPE_SOCKET:
+	case TYPE_PATH:
+	case TYPE_URL:
+		return set_text(l, o, value, at);
+	case TYPE_COUNT:
+	case TYPE_MILLISECONDS:
+	case TYPE_SECONDS:
+	case TYPE_SIZE:
+		return set_number(l, o, value, at);
+	case TYPE_LOG_LEVEL:
+		return set_log_level(l, o, value, at);
+	case TYPE_DIALECT:
+		return set_dialect(l, o, value, at);
+	case TYPE_FORMAT:
+		return set_format(l, o, value, at);
+	case TYPE_ACCOUNT_SOURCE:
+		return set_account_source(l, o, value, at);
+	}
+	return 0;
+}
+
+/* "api NAME": there is one API for now; a second one has nobody to use it. */
+static int
+open_api(struct loading *l, const char *name)
+{
+	struct config_api *api = &l->config->api;
+
+	if (*name == '\0')
+		return fail(l, "[api] needs a name: [api NAME]");
+	if (api->name != NULL && strcmp(api->name, name) != 0)
+		return fail(l, "[api %s]: there can be one API, and it is "
+			       "[api %s]", name, api->name);
+	if (api->name == NULL)
+		api->name = strdup(name);
+	if (api->name == NULL)
+		abort();
+	return 1;
+}
+
+static int
+find_section(struct loading *l, const char *text, enum section *section_r)
+{
+	const char *blank = strchr(text, ' ');
+	size_t n = blank ? (size_t)(blank - text) : strlen(text);
+
+	for (int s = 0; s < SECTIONS; s++) {
+		if (strlen(section_names[s]) != n ||
+		    memcmp(section_names[s], text, n) != 0)
+			continue;
+		*section_r = (enum section)s;
+		if (s == SECTION_API)
+			return open_api(l, blank ? blank + 1 : "");
+		if (blank == NULL)
+			return 1;
+	}
+	return fail(l, "unknown section [%s]; there are [keys] and [api NAME]",
+		    text);
+}
+
+static int
+handle(void *arg, const char *section_text, const char *name, const char *value)
+{
+	struct loading *l = arg;
+	enum section section = SECTION_TOP;
+
+	if (l->error != NULL || !find_section(l, section_text, &section))
+		return 0;
+	for (size_t i = 0; i < N_OPTIONS; i++) {
+		if (options[i].section != section ||
+		    strcmp(options[i].name, name) != 0)
+			continue;
+		if (l->given[i])
+			return fail(l, "%s: given twice (a line that begins "
+				       "with a blank goes on with the one "
+				       "above)", name);
+		l->given[i] = true;
+		return set_option(l, &options[i], value);
+	}
+	return fail(l, "unknown option \"%s\"%s%s%s", name,
+		    *section_text ? " in [" : "", section_text,
+		    *section_text ? "]" : "");
+}
+
+/* As fgets(), but a line that does not fit is an error and not two lines. */
+static char *
+read_line(char *line, int size, void *arg)
+{
+	struct loading *l = arg;
+	size_t n;
+
+	if (l->error != NULL || fgets(line, size, l->stream) == NULL)
+		return NULL;
+	l->line++;
+	n = strlen(line);
+	if (n + 1 == (size_t)size && line[n - 1] != '\n')
+		(void)fail(l, "the line is longer than %d bytes", size - 2);
+	else if (line[0] == '[' && strcspn(line, "]") > SECTION_NAME_MAX)
+		(void)fail(l, "the section's name is too long");
+	return l->error == NULL ? line : NULL;
+}
+
+static void
+set_defaults(struct loading *l)
+{
+	for (size_t i = 0; i < N_OPTIONS; i++) {
+		if (options[i].default_value != NULL &&
+		    options[i].default_value[0] != '\0')
+			(void)set_option(l, &options[i],
+					 options[i].default_value);
+	}
+}
+
+static void
+check_required(struct loading *l)
+{
+	l->line++;
+	if (l->config->api.name == NULL) {
+		(void)fail(l, "there is no [api NAME] section; it says where "
+			      "messages go");
+		return;
+	}
+	for (size_t i = 0; i < N_OPTIONS; i++) {
+		if (options[i].default_value == NULL && !l->given[i])
+			(void)fail(l, "[%s %s] needs \"%s = ...\"",
+				   section_names[options[i].section],
+				   l->config->api.name, options[i].name);
+	}
+}
+
+struct config *
+config_load(const char *file, char **error_r)
+{
+	struct loading l = { .file = file };
+	int first_bad;
+
+	l.stream = fopen(file, "re");
+	if (l.stream == NULL) {
+		if (asprintf(error_r, "%s: %s", file, strerror(errno)) < 0)
+			abort();
+		return NULL;
+	}
+	l.config = calloc(1, sizeof(*l.config));
+	if (l.config == NULL)
+		abort();
+	set_defaults(&l);
+	first_bad = ini_parse_stream(read_line, &l, handle, &l);
+	if (first_bad > 0 && l.error == NULL) {
+		l.line = (unsigned)first_bad;
+		(void)fail(&l, "not \"option = value\", \"[section]\" or a "
+			       "comment");
+	}
+	if (l.error == NULL)
+		check_required(&l);
+	(void)fclose(l.stream);
+	*error_r = l.error;
+	if (l.error != NULL)
+		config_free(&l.config);
+	return l.config;
+}
+
+void
+config_free(struct config **cp)
+{
+	struct config *c = *cp;
+
+	if (c == NULL)
+		return;
+	free(c->milter_socket);
+	free(c->sasl_socket);
+	free(c->socket_group);
+	free(c->state_directory);
+	free(c->secret_file);
+	free(c->api.name);
+	free(c->api.url);
+	free(c->api.ca_file);
+	free(c);
+	*cp = NULL;
+}

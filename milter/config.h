@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config: the configuration file, read once into an immutable value.
+ *
+ * `key = value` lines, `#` comments, and sections `[keys]` and `[api NAME]`.
+ * The options are one table in config.c: name, type, bounds and default; the
+ * manual is checked against it. Unknown and repeated keys, values out of
+ * bounds and over-long lines are errors with file, line and a hint. The only
+ * file that knows inih.
+ */
+#ifndef TXM_MILTER_CONFIG_H
+#define TXM_MILTER_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "log.h"
+
+struct api_format;
+struct dialect;
+
+/* [api NAME] */
+struct config_api {
+	char *name;
+	const struct api_format *format;
+	char *url; /* without a slash at its end */
+	char *ca_file;
+	unsigned connections;
+	unsigned connect_timeout_ms;
+};
+
+struct config {
+	char *milter_socket;
+	char *sasl_socket;
+	char *socket_group;
+	char *state_directory;
+	char *secret_file;
+	const struct dialect *dialect;
+	unsigned direct_timeout_ms;
+	unsigned direct_limit; /* hand-offs waiting for an API at once */
+	enum log_level log_level;
+	size_t store_size;
+
+	/* [keys] */
+	bool ask_account;
+	unsigned check_timeout_ms;
+	unsigned ttl, negative_ttl, stale; /* seconds */
+	unsigned cache_size;
+
+	struct config_api api;
+};
+
+/* NULL and an error text "file:line: what; hint" (free()). */
+struct config *config_load(const char *file, char **error_r);
+void config_free(struct config **c);
+
+/* One option of the table, for the check against the manual. */
+struct config_option_info {
+	const char *section; /* "", "keys", "api" */
+	const char *name;
+	const char *default_value; /* NULL: must be given */
+};
+
+/* The i-th option; false when there are no more. */
+bool config_option(size_t i, struct config_option_info *info_r);
+
+#endif

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+#include "handoff.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "config.h"
+#include "crypto.h"
+#include "http_pool.h"
+#include "key_check.h"
+#include "log.h"
+#include "policy/account.h"
+#include "policy/api.h"
+#include "policy/outgoing.h"
+#include "retry_memory.h"
+#include "services.h"
+
+/* "Idempotency-Key: " and 32 digits; "X-Auth-APIKey: " and a key. */
+#define HEADER_MAX 320
+#define IDEMPOTENCY_KEY_LEN 16
+
+/* One message on its way. */
+struct batch {
+	struct services *services;
+	const char *queue_id;
+	const struct identity *identity;
+	const struct outgoing *outgoing;
+	struct retry_entry entry;
+	struct dynbuf shared; /* the piece all requests share */
+	char url[2048];
+	char key_header[HEADER_MAX];
+	int64_t deadline_ms;
+
+	pthread_mutex_t lock; /* guards pending */
+	pthread_cond_t idle;
+	unsigned pending;
+
+	struct api_outcome first_refusal;
+	struct api_outcome first_delay;
+	size_t first_refused; /* the recipient it is about */
+	size_t accepted, refused, delayed;
+	bool may_have_arrived; /* a call ended without an answer */
+};
+
+/* One call: a recipient of the batch. */
+struct slot {
+	struct batch *batch;
+	size_t recipient;
+	struct http_call call;
+	struct dynbuf piece;
+	char idempotency[HEADER_MAX];
+	const char *headers[5];
+};
+
+static int64_t
+now_ms(clockid_t clock)
+{
+	struct timespec t;
+
+	(void)clock_gettime(clock, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* The same message to the same recipient has the same key on every attempt. */
+static void
+idempotency_header(const struct batch *b, const char *email, char *dst,
+		   size_t size)
+{
+	const struct crypto_piece pieces[] = {
+		{ b->entry.submission, sizeof(b->entry.submission) },
+		{ email, strlen(email) },
+	};
+	uint8_t hash[CRYPTO_HASH_LEN];
+	char hex[2 * IDEMPOTENCY_KEY_LEN + 1];
+
+	crypto_hash_pieces(pieces, 2, hash);
+	crypto_hex(hex, hash, IDEMPOTENCY_KEY_LEN);
+	(void)snprintf(dst, size, "Idempotency-Key: %s", hex);
+}
+
+static void
+slot_done(struct http_call *call)
+{
+	struct slot *s = call->arg;
+	struct batch *b = s->batch;
+
+	pthread_mutex_lock(&b->lock);
+	b->pending--;
+	if (b->pending == 0)
+		pthread_cond_signal(&b->idle);
+	pthread_mutex_unlock(&b->lock);
+}
+
+/* False: the request cannot be written. */
+static bool
+slot_prepare(struct slot *s, struct batch *b, size_t recipient)
+{
+	const struct api_format *f = b->services->config->api.format;
+	const struct outgoing_recipient *r =
+	    &b->outgoing->recipients[recipient];
+	int64_t left = b->deadline_ms - now_ms(CLOCK_MONOTONIC);
+
+	s->batch = b;
+	s->recipient = recipient;
+	dynbuf_init(&s->piece, API_REQUEST_MAX);
+	if (!f->recipient_piece(r, &s->piece))
+		return false;
+	idempotency_header(b, r->email, s->idempotency, sizeof(s->idempotency));
+	s->headers[0] = "Content-Type: application/json";
+	s->headers[1] = "Accept: application/json";
+	s->headers[2] = b->key_header;
+	s->headers[3] = s->idempotency;
+	s->headers[4] = NULL;
+	s->call = (struct http_call){
+		.url = b->url,
+		.post = true,
+		.headers = s->headers,
+		.body = { { s->piece.data, s->piece.len },
+			  { b->shared.data, b->shared.len } },
+		.timeout_ms = left > 1 ? (unsigned)left : 1,
+		.answer_max = API_ANSWER_MAX,
+		.done = slot_done,
+		.arg = s,
+	};
+	return true;
+}
+
+static const char *const outcome_words[] = {
+	[API_ACCEPTED] = "accepted", [API_REFUSED] = "refused",
+	[API_KEY_WRONG] = "key-wrong", [API_LATER] = "later",
+	[API_MISFIT] = "misfit",
+};
+
+static void
+log_call(const struct batch *b, const struct slot *s,
+	 const struct api_outcome *o)
+{
+	const char *error = s->call.error;
+	char to[LOG_QUOTE_SIZE];
+	char id[LOG_QUOTE_SIZE];
+	char why[LOG_QUOTE_SIZE];
+	void (*log)(const char *, const char *, ...) =
+	    o->kind == API_MISFIT ? log_error
+	    : o->kind == API_LATER ? log_warning
+				   : log_info;
+
+	log(b->queue_id,
+	    "call to=%s api=%s status=%u result=%s%s%s ms=%u%s%s",
+	    log_quote(to, b->outgoing->recipients[s->recipient].email),
+	    b->services->config->api.name, s->call.status,
+	    outcome_words[o->kind], *o->id ? " id=" : "",
+	    *o->id ? log_quote(id, o->id) : "", s->call.elapsed_ms,
+	    *error ? " error=" : "", *error ? log_quote(why, error) : "");
+}
+
+/* Reads the answer of a call that is over. */
+static void
+slot_settle(struct slot *s)
+{
+	struct batch *b = s->batch;
+	bool answered = s->call.result == HTTP_ANSWERED;
+	struct api_outcome o;
+
+	api_outcome(b->services->config->api.format,
+		    answered ? s->call.status : 0,
+		    dynbuf_str(&s->call.answer), s->call.answer.len, &o);
+	log_call(b, s, &o);
+	switch (o.kind) {
+	case API_ACCEPTED:
+		b->entry.done[s->recipient] = true;
+		b->accepted++;
+		break;
+	case API_KEY_WRONG:
+		key_check_refused(b->services->keys, b->identity);
+		/* fall through */
+	case API_REFUSED:
+		if (b->refused++ == 0) {
+			b->first_refusal = o;
+			b->first_refused = s->recipient;
+		}
+		break;
+	case API_LATER:
+	case API_MISFIT:
+		if (b->delayed++ == 0)
+			b->first_delay = o;
+		b->may_have_arrived |= s->call.sent && !answered;
+		break;
+	}
+	dynbuf_clear(&s->piece);
+	http_call_clear(&s->call);
+}
+
+/* A call that could not even begin. */
+static void
+slot_fail(struct slot *s)
+{
+	s->call.result = HTTP_QUEUE_FULL;
+	(void)snprintf(s->call.error, sizeof(s->call.error),
+		       "too many calls are under way");
+}
+
+/* Calls the API for n recipients at once and waits for all. */
+static void
+run(struct batch *b, struct slot *slots, const size_t *recipients, size_t n)
+{
+	b->pending = 1; /* this thread, so that nobody signals too early */
+	for (size_t i = 0; i < n; i++) {
+		if (!slot_prepare(&slots[i], b, recipients[i])) {
+			slot_fail(&slots[i]);
+			continue;
+		}
+		pthread_mutex_lock(&b->lock);
+		b->pending++;
+		pthread_mutex_unlock(&b->lock);
+		if (http_pool_submit(b->services->http, &slots[i].call) == 0)
+			continue;
+		slot_fail(&slots[i]);
+		pthread_mutex_lock(&b->lock);
+		b->pending--;
+		pthread_mutex_unlock(&b->lock);
+	}
+	/* The pool ends every call by its deadline. */
+	pthread_mutex_lock(&b->lock);
+	b->pending--;
+	while (b->pending > 0)
+		pthread_cond_wait(&b->idle, &b->lock);
+	pthread_mutex_unlock(&b->lock);
+	for (size_t i = 0; i < n; i++)
+		slot_settle(&slots[i]);
+}
+
+static bool
+out_of_time(const struct batch *b)
+{
+	return now_ms(CLOCK_MONOTONIC) >= b->deadline_ms;
+}
+
+/* Recipients that are not done yet, from *next on, at most `most`. */
+static size_t
+take_open(const struct batch *b, size_t *next, size_t *v, size_t most)
+{
+	size_t n = 0;
+
+	while (n < most && *next < b->outgoing->n_recipients) {
+		if (!b->entry.done[*next])
+			v[n++] = *next;
+		(*next)++;
+	}
+	return n;
+}
+
+static void
+call_all(struct batch *b)
+{
+	struct slot *slots = calloc(HANDOFF_PARALLEL, sizeof(*slots));
+	size_t recipients[HANDOFF_PARALLEL];
+	size_t next = 0;
+	size_t n;
+
+	if (slots == NULL)
+		abort();
+	/* On a retry some have it already: then everybody's answer counts. */
+	n = take_open(b, &next, recipients, b->accepted ? HANDOFF_PARALLEL : 1);
+	while (n > 0) {
+		run(b, slots, recipients, n);
+		if (b->accepted == 0 && b->refused + b->delayed > 0)
+			break;
+		if (out_of_time(b))
+			break;
+		n = take_open(b, &next, recipients, HANDOFF_PARALLEL);
+	}
+	crypto_wipe(slots, HANDOFF_PARALLEL * sizeof(*slots));
+	free(slots);
+}
+
+static void
+reply_refused(const struct batch *b, struct smtp_reply *reply)
+{
+	const struct smtp_reply *why = &b->first_refusal.reply;
+	const char *who = b->outgoing->recipients[b->first_refused].email;
+
+	if (b->outgoing->n_recipients == 1)
+		*reply = *why;
+	else if (b->accepted == 0)
+		smtp_reply_set(reply, why->code, why->enhanced, "%s: %s", who,
+			       why->text);
+	else
+		smtp_reply_set(reply, why->code, why->enhanced,
+			       "Sent to %zu of %zu recipients, refused for the "
+			       "others; %s: %s", b->accepted,
+			       b->outgoing->n_recipients, who, why->text);
+}
+
+/* What the client hears, and what must be remembered for its retry. */
+static void
+conclude(struct batch *b, int64_t now, struct smtp_reply *reply)
+{
+	size_t n = b->outgoing->n_recipients;
+
+	if (b->accepted == n) {
+		smtp_reply_set(reply, 250, "2.0.0", "Accepted");
+		return;
+	}
+	/* When some have it, only a retry hears about those who never will:
+	 * the first time the client is told to send again. */
+	if (b->delayed == 0 && b->refused > 0 &&
+	    (b->accepted == 0 ||
+	     (b->entry.known && b->accepted + b->refused == n))) {
+		reply_refused(b, reply);
+		return;
+	}
+	if (b->accepted > 0)
+		smtp_reply_set(reply, 451, "4.4.2",
+			       "Sent to %zu of %zu recipients; send again for "
+			       "the others", b->accepted, n);
+	else
+		*reply = b->first_delay.reply;
+	if ((b->accepted > 0 || b->may_have_arrived) &&
+	    retry_memory_keep(b->services->retries, b->outgoing, &b->entry,
+			      now) != 0)
+		log_error(b->queue_id, "retry memory not written: a retry may "
+				       "send twice");
+}
+
+static bool
+batch_open(struct batch *b)
+{
+	const struct config_api *api = &b->services->config->api;
+	int n;
+
+	dynbuf_init(&b->shared, API_REQUEST_MAX);
+	n = snprintf(b->url, sizeof(b->url), "%s%s", api->url,
+		     api->format->send_path);
+	if (n < 0 || (size_t)n >= sizeof(b->url))
+		return false;
+	n = snprintf(b->key_header, sizeof(b->key_header), "%s: %s",
+		     api->format->key_header, b->identity->key);
+	if (n < 0 || (size_t)n >= sizeof(b->key_header))
+		return false;
+	return api->format->shared_piece(b->outgoing, &b->shared);
+}
+
+static void
+hand_over(struct batch *b, struct smtp_reply *reply)
+{
+	int64_t now = now_ms(CLOCK_REALTIME) / 1000;
+
+	retry_memory_recall(b->services->retries, b->identity->account->id,
+			    b->outgoing, now, &b->entry);
+	for (size_t i = 0; i < b->entry.n; i++)
+		b->accepted += b->entry.done[i];
+	if (batch_open(b)) {
+		call_all(b);
+		conclude(b, now, reply);
+	} else {
+		smtp_reply_set(reply, 552, "5.3.4",
+			       "The message is too large for the API");
+	}
+	crypto_wipe(b->key_header, sizeof(b->key_header));
+	dynbuf_clear(&b->shared);
+	retry_entry_clear(&b->entry);
+}
+
+void
+handoff_direct(struct services *s, const char *queue_id,
+	       const struct identity *id, const struct outgoing *o,
+	       struct handoff_result *result_r)
+{
+	int64_t start = now_ms(CLOCK_MONOTONIC);
+	struct batch b = {
+		.services = s,
+		.queue_id = queue_id,
+		.identity = id,
+		.outgoing = o,
+		.deadline_ms = start + s->config->direct_timeout_ms,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.idle = PTHREAD_COND_INITIALIZER,
+	};
+
+	*result_r = (struct handoff_result){ 0 };
+	if (atomic_fetch_add(&s->handoffs, 1) >= s->config->direct_limit)
+		smtp_reply_set(&result_r->reply, 451, "4.3.2",
+			       "Too many messages wait for the API");
+	else
+		hand_over(&b, &result_r->reply);
+	atomic_fetch_sub(&s->handoffs, 1);
+	result_r->accepted = b.accepted;
+	result_r->waited_ms = (unsigned)(now_ms(CLOCK_MONOTONIC) - start);
+	pthread_cond_destroy(&b.idle);
+	pthread_mutex_destroy(&b.lock);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "housekeeper.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "config.h"
+#include "key_cache.h"
+#include "retry_memory.h"
+#include "services.h"
+
+#define SWEEP_EVERY_S 60
+
+struct housekeeper {
+	struct services *services;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards stop */
+	pthread_cond_t wake;
+	bool stop;
+};
+
+/* False: time to end. */
+static bool
+sleep_a_second(struct housekeeper *h)
+{
+	struct timespec t;
+	bool stop;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec++;
+	pthread_mutex_lock(&h->lock);
+	if (!h->stop)
+		(void)pthread_cond_timedwait(&h->wake, &h->lock, &t);
+	stop = h->stop;
+	pthread_mutex_unlock(&h->lock);
+	return !stop;
+}
+
+static void
+sweep(struct services *s)
+{
+	int64_t now = (int64_t)time(NULL);
+	unsigned keep = s->config->stale > s->config->ttl ? s->config->stale
+							  : s->config->ttl;
+
+	key_cache_sweep(s->key_cache, now - keep);
+	retry_memory_sweep(s->retries, now);
+}
+
+static void *
+run(void *arg)
+{
+	struct housekeeper *h = arg;
+	unsigned seconds = 0;
+
+	while (sleep_a_second(h)) {
+		(void)key_cache_flush(h->services->key_cache);
+		if (++seconds % SWEEP_EVERY_S == 0)
+			sweep(h->services);
+	}
+	(void)key_cache_flush(h->services->key_cache);
+	return NULL;
+}
+
+struct housekeeper *
+housekeeper_start(struct services *services)
+{
+	struct housekeeper *h = calloc(1, sizeof(*h));
+	pthread_condattr_t attr;
+
+	if (h == NULL)
+		abort();
+	h->services = services;
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&h->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	if (pthread_create(&h->thread, NULL, run, h) != 0) {
+		free(h);
+		return NULL;
+	}
+	(void)pthread_setname_np(h->thread, "housekeeper");
+	return h;
+}
+
+void
+housekeeper_stop(struct housekeeper **hp)
+{
+	struct housekeeper *h = *hp;
+
+	if (h == NULL)
+		return;
+	pthread_mutex_lock(&h->lock);
+	h->stop = true;
+	pthread_cond_signal(&h->wake);
+	pthread_mutex_unlock(&h->lock);
+	(void)pthread_join(h->thread, NULL);
+	pthread_cond_destroy(&h->wake);
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+	*hp = NULL;
+}

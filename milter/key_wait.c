@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+#include "key_wait.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* Freed by whoever is last: the asker, or the one who answers. */
+struct key_wait {
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t answered;
+	bool has_answer;
+	bool abandoned;
+	enum key_status status;
+	struct identity *identity;
+};
+
+static void
+destroy(struct key_wait *w)
+{
+	identity_free(&w->identity);
+	pthread_cond_destroy(&w->answered);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
+
+static void
+on_answer(void *arg, enum key_status status, struct identity *id)
+{
+	struct key_wait *w = arg;
+	bool last;
+
+	pthread_mutex_lock(&w->lock);
+	w->has_answer = true;
+	w->status = status;
+	w->identity = id;
+	last = w->abandoned;
+	pthread_cond_signal(&w->answered);
+	pthread_mutex_unlock(&w->lock);
+	if (last)
+		destroy(w);
+}
+
+static struct key_wait *
+key_wait_new(void)
+{
+	struct key_wait *w = calloc(1, sizeof(*w));
+	pthread_condattr_t attr;
+
+	if (w == NULL)
+		abort();
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->answered, &attr);
+	pthread_condattr_destroy(&attr);
+	return w;
+}
+
+struct key_wait *
+key_wait_key(struct key_check *kc, const char *key, size_t len)
+{
+	struct key_wait *w = key_wait_new();
+
+	key_check_ask(kc, key, len, on_answer, w);
+	return w;
+}
+
+struct key_wait *
+key_wait_user(struct key_check *kc, const char *user)
+{
+	struct key_wait *w = key_wait_new();
+
+	key_check_ask_user(kc, user, on_answer, w);
+	return w;
+}
+
+static void
+wait_until(struct key_wait *w, unsigned timeout_ms)
+{
+	struct timespec t;
+	int r = 0;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += timeout_ms / 1000;
+	t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+	if (t.tv_nsec >= 1000000000) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000;
+	}
+	while (!w->has_answer && r != ETIMEDOUT)
+		r = pthread_cond_timedwait(&w->answered, &w->lock, &t);
+}
+
+enum key_status
+key_wait_take(struct key_wait **wp, unsigned timeout_ms,
+	      struct identity **identity_r)
+{
+	struct key_wait *w = *wp;
+	enum key_status status = KEY_UNKNOWN;
+	bool last;
+
+	*wp = NULL;
+	*identity_r = NULL;
+	pthread_mutex_lock(&w->lock);
+	wait_until(w, timeout_ms);
+	last = w->has_answer;
+	if (last) {
+		status = w->status;
+		*identity_r = w->identity;
+		w->identity = NULL;
+	}
+	w->abandoned = true;
+	pthread_mutex_unlock(&w->lock);
+	if (last)
+		destroy(w);
+	return status;
+}
+
+void
+key_wait_free(struct key_wait **wp)
+{
+	struct identity *identity;
+
+	if (*wp == NULL)
+		return;
+	(void)key_wait_take(wp, 0, &identity);
+	identity_free(&identity);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * key_wait: a question to key_check whose answer is fetched later.
+ *
+ * The question is asked when the headers are complete, the answer is needed
+ * at the end of the message; in between nobody waits. Either side may be gone
+ * first. Thread-safe.
+ */
+#ifndef TXM_MILTER_KEY_WAIT_H
+#define TXM_MILTER_KEY_WAIT_H
+
+#include "key_check.h"
+
+struct key_wait;
+
+/* Asks about a key, or about a user name that Postfix was given. */
+struct key_wait *key_wait_key(struct key_check *kc, const char *key,
+			      size_t len);
+struct key_wait *key_wait_user(struct key_check *kc, const char *user);
+
+/* Waits for the answer, at most timeout_ms (then KEY_UNKNOWN). *identity_r is
+ * the caller's to free. Frees the question. */
+enum key_status key_wait_take(struct key_wait **w, unsigned timeout_ms,
+			      struct identity **identity_r);
+
+/* Nobody wants the answer any more. */
+void key_wait_free(struct key_wait **w);
+
+#endif

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+#include "session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "handoff.h"
+#include "key_wait.h"
+#include "log.h"
+#include "policy/account.h"
+#include "policy/body.h"
+#include "policy/dialect.h"
+#include "policy/header_text.h"
+#include "policy/judge.h"
+#include "policy/message.h"
+#include "policy/outgoing.h"
+#include "services.h"
+
+/* key_check ends by its own deadline; this is for its failing to. */
+#define KEY_WAIT_SLACK_MS 1000
+
+struct session {
+	struct services *services;
+	struct message *message; /* NULL between messages */
+	char *user;		 /* who logged in, for this message */
+	struct key_wait *key;	 /* the question whose message it is */
+	bool key_in_header;
+};
+
+/* What is told of one message when it is over. */
+struct story {
+	const char *queue_id;
+	const struct identity *identity; /* NULL: nobody */
+	const struct dialect *dialect;
+	const struct verdict *verdict;
+	struct handoff_result handoff;
+	struct smtp_reply reply;
+};
+
+struct session *
+session_new(struct services *services)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		abort();
+	s->services = services;
+	return s;
+}
+
+void
+session_reset(struct session *s)
+{
+	message_free(&s->message);
+	key_wait_free(&s->key);
+	free(s->user);
+	s->user = NULL;
+	s->key_in_header = false;
+}
+
+void
+session_free(struct session **sp)
+{
+	if (*sp == NULL)
+		return;
+	session_reset(*sp);
+	free(*sp);
+	*sp = NULL;
+}
+
+/* The address without its angle brackets, free(). */
+static char *
+bare_address(const char *arg)
+{
+	size_t n = strlen(arg);
+	char *addr;
+
+	if (n >= 2 && arg[0] == '<' && arg[n - 1] == '>')
+		addr = strndup(arg + 1, n - 2);
+	else
+		addr = strdup(arg);
+	if (addr == NULL)
+		abort();
+	return addr;
+}
+
+void
+session_mail(struct session *s, const char *sender, const char *user)
+{
+	char *addr = bare_address(sender);
+
+	session_reset(s);
+	s->message = message_new(addr);
+	/* Postfix lets an empty login name pass; it is nobody. */
+	if (user != NULL && *user != '\0') {
+		s->user = strdup(user);
+		if (s->user == NULL)
+			abort();
+	}
+	free(addr);
+}
+
+void
+session_recipient(struct session *s, const char *recipient)
+{
+	char *addr;
+
+	if (s->message == NULL)
+		return;
+	addr = bare_address(recipient);
+	message_recipient(s->message, addr);
+	free(addr);
+}
+
+void
+session_header(struct session *s, const char *name, const char *value)
+{
+	if (s->message != NULL)
+		message_header(s->message, name, value, strlen(value));
+}
+
+/* The key in the message itself wins over the login. */
+static bool
+ask_by_header(struct session *s)
+{
+	const struct message_header *h = NULL;
+	const char *name = s->services->config->dialect->key_header;
+	size_t len;
+	char *key;
+
+	if (name != NULL)
+		h = message_find(s->message, name);
+	if (h == NULL)
+		return false;
+	key = header_unfold(h->value, h->value_len, &len);
+	s->key_in_header = len > 0;
+	if (s->key_in_header)
+		s->key = key_wait_key(s->services->keys, key, len);
+	crypto_wipe(key, len);
+	free(key);
+	return s->key_in_header;
+}
+
+void
+session_headers_done(struct session *s)
+{
+	if (s->message == NULL || s->key != NULL || ask_by_header(s))
+		return;
+	if (s->user != NULL)
+		s->key = key_wait_user(s->services->keys, s->user);
+}
+
+bool
+session_body(struct session *s, const char *data, size_t len)
+{
+	return s->message == NULL || message_body(s->message, data, len);
+}
+
+/* Whose message it is. False: the reply is set. */
+static bool
+identify(struct session *s, struct identity **identity_r,
+	 struct smtp_reply *reply)
+{
+	const char *name = s->services->config->dialect->key_header;
+	const char *where = s->key_in_header ? name : "AUTH";
+
+	*identity_r = NULL;
+	if (s->key == NULL)
+		return true;
+	switch (key_wait_take(&s->key,
+			      s->services->config->check_timeout_ms +
+				  KEY_WAIT_SLACK_MS,
+			      identity_r)) {
+	case KEY_GOOD:
+		return true;
+	case KEY_WRONG:
+		smtp_reply_set(reply, 535, "5.7.8",
+			       "%s: the API key is wrong or revoked", where);
+		return false;
+	case KEY_UNKNOWN:
+	default:
+		smtp_reply_set(reply, 454, "4.7.0",
+			       "%s: the API key cannot be checked now", where);
+		return false;
+	}
+}
+
+static const struct dialect *
+choose_dialect(const struct session *s, const struct identity *id)
+{
+	const struct dialect *d = NULL;
+
+	if (id != NULL && id->account->dialect != NULL)
+		d = dialect_find(id->account->dialect);
+	return d != NULL ? d : s->services->config->dialect;
+}
+
+static const char *
+result_word(const struct smtp_reply *reply)
+{
+	return reply->code == 250 ? "sent"
+	       : reply->code < 500 ? "deferred"
+				   : "refused";
+}
+
+static void
+log_story(const struct session *s, const struct story *t)
+{
+	const struct identity *id = t->identity;
+	const struct outgoing *o = t->verdict->outgoing;
+	const char *route = o && o->route_id ? o->route_id : "";
+	struct body_counts counts;
+	char reply[SMTP_REPLY_TEXT_MAX + 32];
+	char route_q[LOG_QUOTE_SIZE];
+	char reply_q[LOG_QUOTE_SIZE];
+
+	body_counts(message_body_state(s->message), &counts);
+	(void)snprintf(reply, sizeof(reply), "%d %s %s", t->reply.code,
+		       t->reply.enhanced, t->reply.text);
+	log_info(t->queue_id,
+		 "message result=%s key=%s account=%s dialect=%s route=%s "
+		 "handoff=%s rcpts=%zu accepted=%zu bytes=%zu parts=%u "
+		 "dropped=images:%u,attachments:%u,other:%u%s api_ms=%u "
+		 "reply=%s",
+		 result_word(&t->reply), id ? id->key_id : "-",
+		 id ? id->account->id : "-", t->dialect->name,
+		 log_quote(route_q, route), o ? "direct" : "none",
+		 message_n_recipients(s->message), t->handoff.accepted,
+		 message_bytes(s->message), counts.parts, counts.images,
+		 counts.attachments, counts.other,
+		 counts.replaced ? " charset=repaired" : "",
+		 t->handoff.waited_ms, log_quote(reply_q, reply));
+}
+
+static void
+judge_and_hand_over(struct session *s, struct story *t, struct verdict *v)
+{
+	judge(s->message, t->identity ? t->identity->account : NULL, t->dialect,
+	      v);
+	if (v->kind == VERDICT_REFUSE) {
+		t->reply = v->reply;
+		return;
+	}
+	handoff_direct(s->services, t->queue_id, t->identity, v->outgoing,
+		       &t->handoff);
+	t->reply = t->handoff.reply;
+}
+
+void
+session_end(struct session *s, const char *queue_id, struct smtp_reply *reply_r)
+{
+	struct identity *id = NULL;
+	struct verdict verdict = { .kind = VERDICT_REFUSE };
+	struct story t = { .queue_id = queue_id, .verdict = &verdict };
+	bool known;
+
+	if (s->message == NULL) {
+		smtp_reply_set(reply_r, 451, "4.3.0", "No message is open");
+		return;
+	}
+	session_headers_done(s);
+	known = identify(s, &id, &t.reply);
+	t.identity = id;
+	t.dialect = choose_dialect(s, id);
+	if (known)
+		judge_and_hand_over(s, &t, &verdict);
+	log_story(s, &t);
+	*reply_r = t.reply;
+	verdict_clear(&verdict);
+	identity_free(&id);
+	session_reset(s);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * session: one connection of Postfix, and the message on it.
+ *
+ * One function per milter event, in the order of the protocol; callbacks.c
+ * translates. A session is never used by two threads at once, but its events
+ * may come on different threads: nothing here is thread-local. The message
+ * is gone after session_end() and session_reset(), whichever comes first.
+ */
+#ifndef TXM_MILTER_SESSION_H
+#define TXM_MILTER_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "policy/smtp_reply.h"
+
+struct services;
+struct session;
+
+struct session *session_new(struct services *services);
+void session_free(struct session **s);
+
+/* A message begins; what was left of an earlier one is dropped. `sender` and
+ * recipients come with or without angle brackets. `user` is who Postfix says
+ * logged in ({auth_authen}), or NULL. */
+void session_mail(struct session *s, const char *sender, const char *user);
+void session_recipient(struct session *s, const char *addr);
+void session_header(struct session *s, const char *name, const char *value);
+
+/* The headers are complete: asks whose message it is, without waiting. */
+void session_headers_done(struct session *s);
+
+/* True when no later byte can matter. */
+bool session_body(struct session *s, const char *data, size_t len);
+
+/* The message is complete: judges it and hands it over. Waits for the key
+ * check and the API. reply_r is what the client hears; 250 means the message
+ * is at the API and Postfix shall forget it. */
+void session_end(struct session *s, const char *queue_id,
+		 struct smtp_reply *reply_r);
+
+/* Drops the message, if there is one. */
+void session_reset(struct session *s);
+
+#endif
