@@ -2,7 +2,7 @@
 #include "charset.h"
 
 #include <errno.h>
-#include <glib.h>
+#include <gmime/gmime.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
@@ -156,7 +156,9 @@ charset_to_utf8(struct dynbuf *text, const char *label, bool *replaced_r)
 			return from_utf8(text, replaced_r);
 		label = "windows-1252";
 	}
-	cd = g_iconv_open("UTF-8", label);
+	/* GMime knows names that mail uses and iconv does not
+	 * (ks_c_5601-1987). */
+	cd = g_iconv_open("UTF-8", g_mime_charset_iconv_name(label));
 	if (cd == (GIConv)-1)
 		return utf8_is_ascii(text->data, text->len) ? CHARSET_OK
 							    : CHARSET_UNKNOWN;

@@ -267,16 +267,6 @@ in_attachment(const struct mime *m)
 	return m->depth > 0 && m->levels[m->depth - 1].attachment;
 }
 
-static bool
-boundary_is_open(const struct mime *m, const char *boundary)
-{
-	for (unsigned i = 0; i < m->depth; i++) {
-		if (strcmp(m->levels[i].boundary, boundary) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* What follows is not looked at when this returns without a new level: bytes
  * up to the next delimiter of a level that is open. */
 static void
@@ -294,10 +284,6 @@ begin_multipart(struct mime *m, struct mime_type *t, bool attachment)
 	if (strlen(t->boundary) > MIME_BOUNDARY_MAX) {
 		fail(m, "Content-Type: boundary longer than %d bytes",
 		     MIME_BOUNDARY_MAX);
-		return;
-	}
-	if (boundary_is_open(m, t->boundary)) {
-		fail(m, "Content-Type: boundary of an enclosing part");
 		return;
 	}
 	if (m->depth >= MIME_DEPTH_MAX) {

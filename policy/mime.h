@@ -15,6 +15,8 @@
  *   boundary given twice,         MIME_ERROR: what is an attachment and what
  *   two different Content-Types   is not would depend on the reader
  *   boundary of a parent inside   ends the inner parts (RFC 2046 5.1.2)
+ *   a parent's boundary used      belongs to the inner multipart (Outlook
+ *   again inside                  Express for Mac wrote such mail)
  *   message/rfc822                a leaf: an attached message, not looked into
  *   multipart/signed              its first part is followed, as in mixed
  *   multipart/digest              its parts are message/rfc822 by default

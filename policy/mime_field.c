@@ -115,11 +115,15 @@ mime_disposition_is_attachment(const char *value)
 	return !inline_;
 }
 
+/* Some mailers end the word with a semicolon or a comment. */
 enum mime_encoding
 mime_encoding_parse(const char *value)
 {
+	size_t n = strcspn(value, " \t;(");
+
 	for (size_t i = 0; i < sizeof(encodings) / sizeof(encodings[0]); i++) {
-		if (strcasecmp(value, encodings[i].name) == 0)
+		if (strlen(encodings[i].name) == n &&
+		    strncasecmp(value, encodings[i].name, n) == 0)
 			return encodings[i].encoding;
 	}
 	return MIME_UNKNOWN_ENCODING;
