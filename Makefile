@@ -117,11 +117,13 @@ UNIT_POLICY := \
 	test_json_text \
 	test_message \
 	test_mime \
-	test_smtp_reply
+	test_smtp_reply \
+	test_utf8
 
 UNIT_MILTER := \
 	test_config \
 	test_crypto \
+	test_docs \
 	test_http_pool \
 	test_key_cache \
 	test_key_check \
@@ -134,6 +136,7 @@ UNIT_MILTER := \
 
 LINK_test_config := config listener log
 LINK_test_crypto := crypto
+LINK_test_docs := config listener log
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache crypto store log
 LINK_test_key_check := key_check key_cache crypto store log http_pool
@@ -166,7 +169,80 @@ unit-bin: $(UNIT_BIN)
 unit: $(UNIT_BIN)
 	CORPORA=$(CORPORA) tests/run-unit $(UNIT_BIN)
 
-unit-threaded: $(UNIT_THREADED:%=$(B)/tests/unit/%)
+unit-threaded-bin: $(UNIT_THREADED:%=$(B)/tests/unit/%)
+
+unit-threaded: unit-threaded-bin
 	tests/run-unit $(UNIT_THREADED:%=$(B)/tests/unit/%)
 
-.PHONY: all unit unit-bin unit-threaded
+# --- purity: policy/ asks the system for nothing ------------------------------
+
+purity: $(B)/libpolicy.a
+	tests/purity $<
+
+# --- fuzzing ------------------------------------------------------------------
+# libFuzzer wants clang; everything a target needs is compiled with it.
+
+FUZZ := fuzz_config fuzz_header fuzz_message fuzz_sasl
+FB := build/fuzz
+FUZZ_CC := clang
+FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
+	-fsanitize=fuzzer-no-link,address,undefined \
+	$(shell $(PKG_CONFIG) --cflags $(PKGS))
+FUZZ_EXTRA := config listener log sasl_protocol
+FUZZ_OBJ := $(POLICY_SRC:%.c=$(FB)/%.o) $(FUZZ_EXTRA:%=$(FB)/milter/%.o)
+
+$(FB)/%.o: %.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(FUZZ:%=$(FB)/%): $(FB)/%: $(FB)/tests/fuzz/%.o $(FUZZ_OBJ)
+	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(DAEMON_LIBS)
+
+fuzz: $(FUZZ:%=$(FB)/%)
+	tests/fuzz/run $(FUZZ_SECONDS) $^
+
+# --- documentation -------------------------------------------------------------
+# Whether it says what the tables say is tests/unit/test_docs.c.
+
+docs-check:
+	mandoc -T lint -W warning man/*.[1-9]
+	@echo "$(words $(wildcard man/*.[1-9])) passed"
+
+# --- end to end, with a private Postfix ---------------------------------------
+
+TXMILTER_BIN ?= build/release/txmilter
+
+e2e:
+	TXMILTER_BIN=$(TXMILTER_BIN) $(PYTHON) -m pytest -q -p no:cacheprovider \
+		tests/e2e
+
+# --- what people run ----------------------------------------------------------
+
+deps:
+	packaging/deps
+
+check: deps
+	MAKE="$(MAKE)" tests/run-check build/check
+
+demo: deps
+	$(MAKE) all
+	$(PYTHON) tests/demo/demo.py
+
+install: all
+	install -D -m 0755 $(B)/txmilter $(DESTDIR)$(PREFIX)/sbin/txmilter
+	install -D -m 0644 packaging/postfix/master.cf.txmilter \
+		$(DESTDIR)$(PREFIX)/share/txmilter/postfix/master.cf.txmilter
+	install -D -m 0644 packaging/postfix/txmilter_header_checks \
+		$(DESTDIR)$(PREFIX)/share/txmilter/postfix/txmilter_header_checks
+	install -D -m 0644 man/txmilter.8 \
+		$(DESTDIR)$(PREFIX)/share/man/man8/txmilter.8
+	install -D -m 0644 man/txmilter.conf.5 \
+		$(DESTDIR)$(PREFIX)/share/man/man5/txmilter.conf.5
+	install -D -m 0644 man/txmilter-headers.7 \
+		$(DESTDIR)$(PREFIX)/share/man/man7/txmilter-headers.7
+
+clean:
+	rm -rf build
+
+.PHONY: all unit unit-bin unit-threaded unit-threaded-bin purity fuzz e2e deps \
+	check demo install clean bench docs-check

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The manual and the tables say the same: each option of the configuration
+ * stands in txmilter.conf(5) with its default, each header rule in
+ * txmilter-headers(7), each bound with its number, and the other way round.
+ * Run from the top directory.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <glib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "milter/config.h"
+#include "policy/address.h"
+#include "policy/body.h"
+#include "policy/dialect.h"
+#include "policy/message.h"
+#include "policy/mime.h"
+
+static char *
+read_page(const char *name)
+{
+	gchar *text = NULL;
+
+	if (!g_file_get_contents(name, &text, NULL, NULL))
+		fail_msg("cannot read %s", name);
+	return text;
+}
+
+/* The text from ".It Cm NAME" in `section` to the next item; free(). */
+static char *
+item(const char *page, const char *section, const char *name)
+{
+	g_autofree char *head = g_strdup_printf(".It Cm %s\n", name);
+	const char *from = strstr(page, section);
+	const char *to = from ? strstr(from + 1, "\n.S") : NULL;
+	const char *at = from ? strstr(from, head) : NULL;
+	const char *end;
+
+	if (at == NULL || (to != NULL && at > to))
+		return NULL;
+	end = strstr(at + 1, "\n.It ");
+	return end ? g_strndup(at, (gsize)(end - at)) : g_strdup(at);
+}
+
+static const char *
+heading(const char *section)
+{
+	if (strcmp(section, "") == 0)
+		return ".Ss General options";
+	return strcmp(section, "keys") == 0 ? ".Ss [keys]" : ".Ss [api NAME]";
+}
+
+static void
+test_options_are_documented(void **state)
+{
+	g_autofree char *page = read_page("man/txmilter.conf.5");
+	struct config_option_info o;
+
+	(void)state;
+	for (size_t i = 0; config_option(i, &o); i++) {
+		g_autofree char *text = item(page, heading(o.section), o.name);
+		g_autofree char *want = NULL;
+
+		if (text == NULL)
+			fail_msg("[%s] %s is not in the manual", o.section,
+				 o.name);
+		if (o.default_value == NULL)
+			want = g_strdup("Required.");
+		else if (o.default_value[0] == '\0')
+			want = g_strdup("Default: none.");
+		else
+			want = g_strdup_printf("Default\n.Ql %s .",
+					       o.default_value);
+		if (strstr(text, want) == NULL)
+			fail_msg("[%s] %s: the manual does not say \"%s\"",
+				 o.section, o.name, want);
+	}
+}
+
+static bool
+is_option(const char *name)
+{
+	struct config_option_info o;
+
+	for (size_t i = 0; config_option(i, &o); i++) {
+		if (strcmp(o.name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Calls check for each item of a page. */
+static void
+each_item(const char *file, bool (*known)(const char *name))
+{
+	g_autofree char *page = read_page(file);
+	g_auto(GStrv) lines = g_strsplit(page, "\n", -1);
+	unsigned n = 0;
+
+	for (gchar **l = lines; *l != NULL; l++) {
+		if (!g_str_has_prefix(*l, ".It Cm "))
+			continue;
+		n++;
+		if (!known(*l + strlen(".It Cm ")))
+			fail_msg("%s: \"%s\" is not in the table", file, *l);
+	}
+	assert_true(n > 5);
+}
+
+static void
+test_documented_options_exist(void **state)
+{
+	(void)state;
+	each_item("man/txmilter.conf.5", is_option);
+}
+
+static bool
+is_header(const char *name)
+{
+	return dialect_any_rule(name) != NULL;
+}
+
+static void
+test_headers(void **state)
+{
+	g_autofree char *page = read_page("man/txmilter-headers.7");
+
+	(void)state;
+	for (size_t d = 0; dialects[d] != NULL; d++) {
+		for (const struct header_rule *r = dialects[d]->rules; r->name;
+		     r++) {
+			g_autofree char *want =
+			    g_strdup_printf(".It Cm %s\n", r->name);
+
+			if (strstr(page, want) == NULL)
+				fail_msg("%s is not in the manual", r->name);
+		}
+	}
+	each_item("man/txmilter-headers.7", is_header);
+}
+
+static void
+test_bounds(void **state)
+{
+	static const struct {
+		const char *what;
+		long bound;
+		const char *unit;
+	} rows[] = {
+		{ "recipients of a message", MESSAGE_RECIPIENTS_MAX, "" },
+		{ "headers", MESSAGE_HEADERS_MAX, "" },
+		{ "one header", MESSAGE_HEADER_MAX, " bytes" },
+		{ "MIME parts", MIME_PARTS_MAX, "" },
+		{ "MIME depth", MIME_DEPTH_MAX, "" },
+		{ "a boundary", MIME_BOUNDARY_MAX, " bytes" },
+		{ "a part's header", MIME_PART_HEADER_MAX, " bytes" },
+		{ "the text that is sent", BODY_KEPT_MAX, " bytes" },
+		{ "addresses in a header", ADDRESS_LIST_MAX, "" },
+	};
+	g_autofree char *page = read_page("man/txmilter-headers.7");
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		g_autofree char *want =
+		    g_strdup_printf(".It %s Ta %ld%s\n", rows[i].what,
+				    rows[i].bound, rows[i].unit);
+
+		if (strstr(page, want) == NULL)
+			fail_msg("the manual does not say: %s", want);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_options_are_documented),
+		cmocka_unit_test(test_documented_options_exist),
+		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_bounds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
