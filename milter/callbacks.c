@@ -2,6 +2,7 @@
 #include "callbacks.h"
 
 #include <libmilter/mfapi.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,16 +241,29 @@ fail(char **error_r, const char *what, const char *spec)
 	return -1;
 }
 
+/* libmilter has a word of its own for IPv6; free(). */
+static char *
+libmilter_spec(const char *spec)
+{
+	const char *at = strchr(spec, '@');
+	bool six = strncmp(spec, "inet:", 5) == 0 && at != NULL &&
+		   strchr(at, ':') != NULL;
+	char *conn;
+
+	if (asprintf(&conn, "%s%s", six ? "inet6:" : "",
+		     six ? spec + 5 : spec) < 0)
+		abort();
+	return conn;
+}
+
 int
 callbacks_open(struct services *shared, const char *spec, const char *group,
 	       char **error_r)
 {
-	char *conn = strdup(spec);
+	char *conn = libmilter_spec(spec);
 	mode_t old;
 	int opened;
 
-	if (conn == NULL)
-		abort();
 	services = shared;
 	if (smfi_register(description) != MI_SUCCESS ||
 	    smfi_setconn(conn) != MI_SUCCESS ||

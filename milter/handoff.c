@@ -302,6 +302,9 @@ conclude(struct batch *b, int64_t now, struct smtp_reply *reply)
 
 	if (b->accepted == n) {
 		smtp_reply_set(reply, 250, "2.0.0", "Accepted");
+		if (b->entry.known)
+			(void)retry_memory_forget(b->services->retries,
+						  b->outgoing, &b->entry);
 		return;
 	}
 	/* When some have it, only a retry hears about those who never will:

@@ -58,7 +58,7 @@ void key_check_free(struct key_check **kc);
 typedef void key_answer_fn(void *arg, enum key_status status,
 			   struct identity *id);
 
-/* Asks about a key as the client gave it. fn is called exactly once, maybe
+/* Asks about a key as the client gave it (copied). fn is called exactly once, maybe
  * before this returns. */
 void key_check_ask(struct key_check *kc, const char *key, size_t len,
 		   key_answer_fn *fn, void *arg);

@@ -32,6 +32,7 @@
 #include "sasl_protocol.h"
 
 #define COOKIE_LEN 16
+_Static_assert(IDENTITY_USER_MAX <= 255, "a reply must hold a user");
 #define EVENTS_AT_ONCE 64
 #define ACCEPTS_AT_ONCE 64
 /* After accept() failed for want of something, unless a connection closes. */

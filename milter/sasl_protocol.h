@@ -14,9 +14,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* One line of the protocol; Postfix' own limit for an AUTH line is 12 kB, a
- * key is 256 bytes. */
-#define SASL_LINE_MAX 8192
+/* One line of the protocol. Postfix passes on at most 12288 bytes of a client's
+ * response (smtpd_sasl_response_limit), so a line of its is never too long; an
+ * over-long response is refused as such. */
+#define SASL_LINE_MAX 16384
 #define SASL_SECRET_MAX 512
 /* The user name (and PLAIN's authorization identity) mean nothing here, but
  * they are bounded. RFC 4616 asks for at least 255. */
