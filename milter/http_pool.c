@@ -93,6 +93,9 @@ static const struct {
 	{ CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2 },
 	{ CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS },
 	{ CURLOPT_TCP_NODELAY, 1 },
+	/* Allocated for each call; most bodies are small, answers tiny. */
+	{ CURLOPT_UPLOAD_BUFFERSIZE, 16384 },
+	{ CURLOPT_BUFFERSIZE, 4096 },
 	/* Do not wait for a resolver thread that nobody needs any more. */
 	{ CURLOPT_QUICK_EXIT, 1 },
 	{ CURLOPT_MAXAGE_CONN, IDLE_MAX_S },

@@ -106,6 +106,7 @@ mailbox_list_parse(const char *raw, size_t len, struct mailbox_list *list_r)
 	InternetAddressList *parsed;
 	enum address_result result;
 	size_t n;
+	char *joined;
 	char *text = header_unfold(raw, len, &n);
 
 	*list_r = (struct mailbox_list){ 0 };
@@ -116,7 +117,9 @@ mailbox_list_parse(const char *raw, size_t len, struct mailbox_list *list_r)
 		free(text);
 		return result;
 	}
-	parsed = internet_address_list_parse(NULL, text);
+	joined = header_join_words(text);
+	parsed = internet_address_list_parse(NULL, joined);
+	free(joined);
 	free(text);
 	if (parsed == NULL)
 		return ADDRESS_OK;

@@ -53,8 +53,8 @@ shared_piece(const struct outgoing *o, struct dynbuf *out)
 static void
 answer_text(const char *body, size_t len, char *text_r, size_t size)
 {
-	if (!json_get_string(body, len, "description", text_r, size) &&
-	    !json_get_string(body, len, "title", text_r, size))
+	if (!json_get_words(body, len, "description", text_r, size) &&
+	    !json_get_words(body, len, "title", text_r, size))
 		text_r[0] = '\0';
 }
 

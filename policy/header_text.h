@@ -25,6 +25,14 @@ enum header_text_result {
 enum header_text_result header_text(const char *raw, size_t len,
 				    char **text_r);
 
+/*
+ * Unfolded text whose neighbouring base64 words of one charset are made one
+ * word; free(). Every word ends with padding of its own in what PHP and Python
+ * send, and GMime 3.2.13 loses all that follows a padded word. For whoever
+ * gives text to GMime.
+ */
+char *header_join_words(const char *text);
+
 /* The raw value on one line: each fold one space, trimmed, nothing decoded.
  * free(). The length in *len_r, for a value may hold NUL. */
 char *header_unfold(const char *raw, size_t len, size_t *len_r);

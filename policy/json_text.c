@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dynbuf.h"
+#include "smtp_reply.h"
 
 /* Numbers are only checked, never used: an integer too big for jansson's is
  * fine as a real. */
@@ -114,6 +115,21 @@ json_get_string(const char *text, size_t len, const char *name, char *dst,
 	if (!json_is_string(value) || n >= size)
 		return false;
 	memcpy(dst, json_string_value(value), n + 1);
+	return true;
+}
+
+bool
+json_get_words(const char *text, size_t len, const char *name, char *dst,
+	       size_t size)
+{
+	json_auto_t *root = json_loadb(text, len, READ_FLAGS | JSON_ALLOW_NUL,
+				       NULL);
+	const json_t *value = json_object_get(root, name);
+
+	if (!json_is_string(value) || json_string_length(value) == 0)
+		return false;
+	smtp_reply_safe_text(dst, size, json_string_value(value),
+			     json_string_length(value));
 	return true;
 }
 

@@ -46,6 +46,11 @@ bool json_each(const char *text, size_t len, const char *member, const char *a,
 bool json_get_string(const char *text, size_t len, const char *name, char *dst,
 		     size_t size);
 
+/* The same for text that a person reads: made safe, and cut when too long
+ * (smtp_reply_safe_text). */
+bool json_get_words(const char *text, size_t len, const char *name, char *dst,
+		    size_t size);
+
 /* Checks that text is one JSON object (RFC 8259, UTF-8, at most
  * JSON_DEPTH_MAX deep) and nothing else. NULL when it is; else what is wrong,
  * in `error` (size bytes), without any of the text. */

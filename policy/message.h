@@ -22,9 +22,10 @@
 #define MESSAGE_RECIPIENTS_MAX 1000
 #define MESSAGE_HEADERS_MAX 1000
 /* Postfix cuts a header at 60,000 bytes without a word as soon as a milter is
- * configured (KLUDGE_HEADER_LIMIT): what is near it may have been cut. Name
- * and value together. */
-#define MESSAGE_HEADER_MAX 59900
+ * configured (KLUDGE_HEADER_LIMIT), at the last line end above nine tenths of
+ * that if there is one (cleanup_out_header): what is longer than 54,000 bytes
+ * may have been cut. Name and value together. */
+#define MESSAGE_HEADER_MAX 53900
 /* All headers that are kept, together. */
 #define MESSAGE_HEADERS_KEPT_MAX 1048576
 
