@@ -156,22 +156,6 @@ log_call(const struct batch *b, const struct slot *s,
 	    *error ? " error=" : "", *error ? log_quote(why, error) : "");
 }
 
-/* An API may say the key back, in a text that is for the client and the log. */
-static void
-hide_key(struct dynbuf *answer, const char *key)
-{
-	size_t len = strlen(key);
-	char *end = answer->data + answer->len;
-	char *at = answer->data;
-
-	if (answer->data == NULL || len == 0)
-		return;
-	while ((at = memmem(at, (size_t)(end - at), key, len)) != NULL) {
-		memset(at, '*', len);
-		at += len;
-	}
-}
-
 /* Reads the answer of a call that is over. */
 static void
 slot_settle(struct slot *s)
@@ -180,7 +164,9 @@ slot_settle(struct slot *s)
 	bool answered = s->call.result == HTTP_ANSWERED;
 	struct api_outcome o;
 
-	hide_key(&s->call.answer, b->identity->key);
+	/* An API may say the key back, in words for the client and the log. */
+	identity_hide_key(s->call.answer.data, s->call.answer.len,
+			  b->identity->key);
 	api_outcome(b->services->config->api.format,
 		    answered ? s->call.status : 0,
 		    dynbuf_str(&s->call.answer), s->call.answer.len, &o);

@@ -34,6 +34,9 @@ void identity_free(struct identity **id);
 #define IDENTITY_USER_MAX (64 + 1 + KEY_ID_LEN)
 void identity_user(const struct identity *id, char user_r[IDENTITY_USER_MAX + 1]);
 
+/* Overwrites each occurrence of a key in text that a peer sent. */
+void identity_hide_key(char *data, size_t len, const char *key);
+
 struct key_check;
 
 struct key_check_settings {
@@ -42,6 +45,7 @@ struct key_check_settings {
 	bool ask_account;	/* GET {url}{account_path} names the account */
 	unsigned timeout_ms;	/* of a check, all requests together */
 	unsigned ttl, negative_ttl, stale; /* seconds */
+	int64_t (*now)(void); /* seconds; NULL: the real-time clock */
 };
 
 struct http_pool;
