@@ -59,6 +59,7 @@ POLICY_SRC := \
 	policy/mime.c \
 	policy/mime_field.c \
 	policy/outgoing.c \
+	policy/quoted_printable.c \
 	policy/smtp_reply.c \
 	policy/utf8.c
 
@@ -72,6 +73,8 @@ MILTER_SRC := \
 	milter/http_pool.c \
 	milter/key_cache.c \
 	milter/key_check.c \
+	milter/key_known.c \
+	milter/key_table.c \
 	milter/key_wait.c \
 	milter/listener.c \
 	milter/log.c \
@@ -117,6 +120,7 @@ UNIT_POLICY := \
 	test_json_text \
 	test_message \
 	test_mime \
+	test_quoted_printable \
 	test_smtp_reply \
 	test_utf8
 
@@ -138,8 +142,8 @@ LINK_test_config := config listener log
 LINK_test_crypto := crypto
 LINK_test_docs := config listener log
 LINK_test_http_pool := http_pool log
-LINK_test_key_cache := key_cache crypto store log
-LINK_test_key_check := key_check key_cache crypto store log http_pool
+LINK_test_key_cache := key_cache key_known key_table crypto store log
+LINK_test_key_check := key_check key_cache key_known key_table crypto store log
 LINK_test_listener := listener
 LINK_test_log := log
 LINK_test_retry_memory := retry_memory crypto store log
@@ -213,8 +217,28 @@ docs-check:
 TXMILTER_BIN ?= build/release/txmilter
 
 e2e:
-	TXMILTER_BIN=$(TXMILTER_BIN) $(PYTHON) -m pytest -q -p no:cacheprovider \
+	TXMILTER_BIN=$(abspath $(TXMILTER_BIN)) $(PYTHON) -m pytest -q -p no:cacheprovider \
 		tests/e2e
+
+# --- benchmark ------------------------------------------------------------------
+
+TB := $(B)/tests/bench
+BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/policy_bench
+
+$(TB)/smtpload: $(TB)/smtpload.o $(TB)/load.o $(TB)/latency.o $(TB)/payload.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(TB)/apistub: $(TB)/apistub.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(TB)/policy_bench: $(TB)/policy_bench.o $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
+
+bench-bin: $(BENCH_TOOLS)
+
+bench: deps
+	$(MAKE) all bench-bin
+	$(PYTHON) tests/bench/bench.py --build $(B) $(BENCH_ARGS)
 
 # --- what people run ----------------------------------------------------------
 
@@ -244,5 +268,5 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all unit unit-bin unit-threaded unit-threaded-bin purity fuzz e2e deps \
+.PHONY: all bench-bin unit unit-bin unit-threaded unit-threaded-bin purity fuzz e2e deps \
 	check demo install clean bench docs-check

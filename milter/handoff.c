@@ -316,6 +316,11 @@ conclude(struct batch *b, int64_t now, struct smtp_reply *reply)
 	    (b->accepted == 0 ||
 	     (b->entry.known && b->accepted + b->refused == n))) {
 		reply_refused(b, reply);
+		/* Without a Message-ID the next message that looks the same
+		 * may be a new one. */
+		if (b->entry.known && b->outgoing->message_id == NULL)
+			(void)retry_memory_forget(b->services->retries,
+						  b->outgoing, &b->entry);
 		return;
 	}
 	if (b->accepted > 0)

@@ -91,7 +91,6 @@ static const struct {
 	{ CURLOPT_SSL_VERIFYPEER, 1 },
 	{ CURLOPT_SSL_VERIFYHOST, 2 },
 	{ CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2 },
-	{ CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS },
 	{ CURLOPT_TCP_NODELAY, 1 },
 	/* Allocated for each call; most bodies are small, answers tiny. */
 	{ CURLOPT_UPLOAD_BUFFERSIZE, 16384 },
@@ -338,6 +337,18 @@ watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 #define SET(slot, option, value) \
 	(curl_easy_setopt((slot)->easy, (option), (value)) == CURLE_OK)
 
+/* Up to 8.0 libcurl sends RST_STREAM after each answer that has no
+ * Content-Length. Servers take a thousand of these for an attack
+ * (CVE-2023-44487) and close the connection with all the requests that are on
+ * it. */
+static long
+http_version(void)
+{
+	return curl_version_info(CURLVERSION_NOW)->version_num >= 0x080100
+		   ? CURL_HTTP_VERSION_2TLS
+		   : CURL_HTTP_VERSION_1_1;
+}
+
 /* False when libcurl lacks an option we count on. */
 static bool
 slot_configure(struct slot *slot)
@@ -348,7 +359,8 @@ slot_configure(struct slot *slot)
 		if (!SET(slot, easy_options[i].option, easy_options[i].value))
 			return false;
 	}
-	return SET(slot, CURLOPT_PROTOCOLS_STR, "http,https") &&
+	return SET(slot, CURLOPT_HTTP_VERSION, http_version()) &&
+	       SET(slot, CURLOPT_PROTOCOLS_STR, "http,https") &&
 	       SET(slot, CURLOPT_PROXY, "") && /* none of the environment */
 	       SET(slot, CURLOPT_CONNECTTIMEOUT_MS,
 		   (long)pool->connect_timeout_ms) &&
@@ -388,6 +400,15 @@ slot_put_back(struct slot *slot)
 	slot->call = NULL;
 	slot->next_free = slot->pool->free;
 	slot->pool->free = slot;
+}
+
+/* After a failure curl 8 can leave in a handle that the body has to be rewound,
+ * and then refuses all later calls. */
+static void
+slot_refresh(struct slot *slot)
+{
+	curl_easy_cleanup(slot->easy);
+	slot->easy = NULL;
 }
 
 /* The list that curl walks is made of the caller's strings; curl only reads
@@ -441,6 +462,8 @@ slot_end(struct slot *slot, enum http_result result)
 				&request_size);
 	call->status = (unsigned)status;
 	call->sent = request_size > 0 || slot->taken > 0;
+	if (result != HTTP_ANSWERED)
+		slot_refresh(slot);
 	slot_put_back(slot);
 	finish(slot->pool, call, result);
 }
@@ -527,6 +550,7 @@ start_waiting(struct http_pool *pool)
 		slot = slot_take(pool);
 		if (!slot_start(slot, call)) {
 			set_error(call, "libcurl refused the request");
+			slot_refresh(slot);
 			slot_put_back(slot);
 			finish(pool, call, HTTP_NO_ANSWER);
 		}

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How an entry lives. In memory it hangs in one of the lists of enum place,
- * which says what disk has to do with it; only entries that disk agrees with
- * may leave memory. A key that was good and is not any more stays as a
- * tombstone until it is deleted on disk, or a lookup would find it there
- * again.
+ * A key that was good and is not any more stays in memory as a tombstone until
+ * it is deleted on disk, or a lookup would find it there again.
  *
- * What an entry knows of a good key (struct known) never changes and is
- * counted, so that copying, unsealing and encoding happen outside the lock.
+ * What is known of a good key is counted and never changes, so that copying,
+ * unsealing and encoding happen outside the lock.
  *
  * Disk is read outside the lock too. What was read may be out of date by then:
  * `changes` counts everything that can make it so, and a reader that finds the
@@ -19,23 +16,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
+#include "key_known.h"
+#include "key_table.h"
 #include "log.h"
 #include "policy/account.h"
 #include "store.h"
-
-#define SEAL_CONTEXT "key"
-
-/* A record on disk: version, time of the check, length of the sealed key (the
- * numbers little-endian), sealed key, account as JSON. */
-#define RECORD_VERSION 1
-#define RECORD_HEAD (1 + 8 + 2)
-#define SEALED_MAX (KEY_MAX + CRYPTO_SEAL_OVERHEAD)
-
-/* Wrong keys may use this part of the memory: whoever tries keys at random
- * cannot push out those of customers. */
-#define WRONG_PART 4
 
 /* A transaction of a flush. Accounts with many routes make large records. */
 #define BATCH_RECORDS 500
@@ -44,74 +30,28 @@
 #define SWEEP_BUCKETS 1024
 #define SWEEP_RECORDS 500
 
-enum state {
-	GOOD,
-	WRONG,
-	GONE, /* dropped: a lookup finds nothing and does not ask the disk */
-};
-
-enum place {
-	CLEAN_GOOD,  /* on disk as it is here */
-	CLEAN_WRONG, /* not on disk */
-	TO_WRITE,    /* good; disk has something else or nothing */
-	TO_DELETE,   /* wrong or gone; disk may still have it */
-	IN_FLUSH,    /* being written or deleted just now */
-	PLACES,
-	NOWHERE = PLACES
-};
-
-struct known {
-	atomic_uint refs;
-	struct account *account;
-	size_t sealed_len;
-	uint8_t sealed[];
-};
-
-struct entry {
-	uint8_t hash[CRYPTO_HASH_LEN];
-	enum state state;
-	enum place place;
-	bool changed; /* since IN_FLUSH */
-	int64_t checked;
-	uint64_t used;	     /* when, by key_cache.clock */
-	struct known *known; /* of a GOOD one */
-	struct entry *chain;
-	TAILQ_ENTRY(entry) links;
-};
-
-TAILQ_HEAD(entry_list, entry);
-
 struct key_cache {
 	struct store *store;
 	const struct crypto_seal *seal;
-	size_t max, max_wrong;
-	size_t n_buckets; /* a power of two */
-	unsigned shift;
-	uint64_t scatter;
 	atomic_flag complained;
 
 	/* Held for a whole flush, so that an older state is never written
 	 * over a newer one. Taken before `lock`, guards no field. */
 	pthread_mutex_t flushing;
 
-	/* Guards all below, and the entries but for their hash. */
+	/* Guards all below. */
 	pthread_mutex_t lock;
-	struct entry **buckets;
-	struct entry_list lists[PLACES]; /* most recently used first */
-	size_t count[PLACES];
-	size_t entries;
-	uint64_t clock;
+	struct key_table table;
 	uint64_t changes;
-	size_t sweep_at; /* the bucket where the next sweep goes on */
 	unsigned long hits, misses;
 };
 
 /* A copy of an entry, or what disk says one should be. */
 struct view {
 	uint8_t hash[CRYPTO_HASH_LEN];
-	enum state state;
+	enum key_state state;
 	int64_t checked;
-	struct known *known; /* counted */
+	struct key_known *known; /* counted */
 };
 
 static void *
@@ -191,282 +131,27 @@ key_record_clear(struct key_record *r)
 	crypto_wipe(r, sizeof(*r));
 }
 
-/* Takes the account. */
-static struct known *
-known_new(const uint8_t *sealed, size_t sealed_len, struct account *account)
+static enum key_place
+place_to_flush(enum key_state state)
 {
-	struct known *k = need(malloc(sizeof(*k) + sealed_len));
-
-	atomic_init(&k->refs, 1);
-	k->account = account;
-	k->sealed_len = sealed_len;
-	memcpy(k->sealed, sealed, sealed_len);
-	return k;
-}
-
-static struct known *
-known_ref(struct known *k)
-{
-	atomic_fetch_add_explicit(&k->refs, 1, memory_order_relaxed);
-	return k;
-}
-
-static void
-known_unref(struct known **kp)
-{
-	struct known *k = *kp;
-
-	*kp = NULL;
-	if (k == NULL ||
-	    atomic_fetch_sub_explicit(&k->refs, 1, memory_order_acq_rel) > 1)
-		return;
-	account_free(&k->account);
-	free(k);
-}
-
-static struct known *
-known_make(const struct crypto_seal *seal, const char *key, size_t len,
-	   const struct account *account)
-{
-	uint8_t sealed[SEALED_MAX];
-
-	crypto_seal(seal, SEAL_CONTEXT, key, len, sealed);
-	return known_new(sealed, len + CRYPTO_SEAL_OVERHEAD,
-			 account_copy(account));
-}
-
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
-static bool
-same_account(const struct account *a, const struct account *b)
-{
-	if (strcmp(a->id, b->id) != 0 || !same_text(a->dialect, b->dialect) ||
-	    a->n_routes != b->n_routes)
-		return false;
-	for (size_t i = 0; i < a->n_routes; i++) {
-		if (strcmp(a->routes[i].id, b->routes[i].id) != 0 ||
-		    strcmp(a->routes[i].name, b->routes[i].name) != 0)
-			return false;
-	}
-	return true;
-}
-
-/* Anybody can look for keys whose hashes begin alike; a secret odd multiplier
- * keeps them from choosing the bucket. */
-static struct entry **
-bucket_of(struct key_cache *c, const uint8_t *hash)
-{
-	uint64_t n;
-
-	memcpy(&n, hash, sizeof(n));
-	return &c->buckets[n * c->scatter >> c->shift];
-}
-
-/* By the whole hash or by its first KEY_ID_BYTES. */
-static struct entry *
-find(struct key_cache *c, const uint8_t *hash, size_t len)
-{
-	struct entry *e = *bucket_of(c, hash);
-
-	while (e != NULL && memcmp(e->hash, hash, len) != 0)
-		e = e->chain;
-	return e;
-}
-
-/* At the head of the list: it was used just now. */
-static void
-hang(struct key_cache *c, struct entry *e, enum place place)
-{
-	if (e->place != NOWHERE) {
-		TAILQ_REMOVE(&c->lists[e->place], e, links);
-		c->count[e->place]--;
-	}
-	e->place = place;
-	if (place == NOWHERE)
-		return;
-	TAILQ_INSERT_HEAD(&c->lists[place], e, links);
-	c->count[place]++;
-}
-
-static void
-touch(struct key_cache *c, struct entry *e)
-{
-	e->used = ++c->clock;
-	if (e->place != IN_FLUSH)
-		hang(c, e, e->place);
-}
-
-static struct entry *
-insert(struct key_cache *c, const uint8_t hash[CRYPTO_HASH_LEN])
-{
-	struct entry *e = need(calloc(1, sizeof(*e)));
-	struct entry **bucket = bucket_of(c, hash);
-
-	memcpy(e->hash, hash, CRYPTO_HASH_LEN);
-	e->place = NOWHERE;
-	e->used = ++c->clock;
-	e->chain = *bucket;
-	*bucket = e;
-	c->entries++;
-	return e;
-}
-
-static void
-remove_entry(struct key_cache *c, struct entry *e)
-{
-	struct entry **p = bucket_of(c, e->hash);
-
-	while (*p != e)
-		p = &(*p)->chain;
-	*p = e->chain;
-	hang(c, e, NOWHERE);
-	c->entries--;
-	known_unref(&e->known);
-	free(e);
-}
-
-/* The one to leave memory, or NULL. What is to be deleted on disk must not, and
- * comes on top of the maximum. Good ones that are not on disk leave when there
- * is nothing else, which happens when disk cannot be written: they are asked
- * for again later. */
-static struct entry *
-victim(struct key_cache *c)
-{
-	struct entry *good = TAILQ_LAST(&c->lists[CLEAN_GOOD], entry_list);
-	struct entry *wrong = TAILQ_LAST(&c->lists[CLEAN_WRONG], entry_list);
-
-	if (c->count[CLEAN_WRONG] > c->max_wrong)
-		return wrong;
-	if (c->entries - c->count[TO_DELETE] - c->count[IN_FLUSH] <= c->max)
-		return NULL;
-	if (good != NULL && wrong != NULL)
-		return good->used < wrong->used ? good : wrong;
-	if (good != NULL || wrong != NULL)
-		return good != NULL ? good : wrong;
-	return TAILQ_LAST(&c->lists[TO_WRITE], entry_list);
-}
-
-static void
-shrink(struct key_cache *c)
-{
-	struct entry *e;
-
-	while ((e = victim(c)) != NULL)
-		remove_entry(c, e);
-}
-
-static enum place
-place_to_flush(enum state state)
-{
-	return state == GOOD ? TO_WRITE : TO_DELETE;
+	return state == KEY_IS_GOOD ? KEY_TO_WRITE : KEY_TO_DELETE;
 }
 
 /* Disk has to follow. Takes known. */
 static void
-change(struct key_cache *c, struct entry *e, enum state state,
-       struct known *known, int64_t now)
+change(struct key_cache *c, struct key_entry *e, enum key_state state,
+       struct key_known *known, int64_t now)
 {
-	known_unref(&e->known);
+	key_known_unref(&e->known);
 	e->known = known;
 	e->state = state;
 	e->checked = now;
-	e->used = ++c->clock;
+	e->used = ++c->table.clock;
 	c->changes++;
-	if (e->place == IN_FLUSH)
+	if (e->place == KEY_IN_FLUSH)
 		e->changed = true;
 	else
-		hang(c, e, place_to_flush(state));
-}
-
-static void
-put_number(uint8_t *dst, uint64_t value, size_t bytes)
-{
-	for (size_t i = 0; i < bytes; i++)
-		dst[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t
-get_number(const uint8_t *src, size_t bytes)
-{
-	uint64_t value = 0;
-
-	while (bytes-- > 0)
-		value = value << 8 | src[bytes];
-	return value;
-}
-
-/* The caller frees; NULL when it is too long for the store, so that the record
- * is deleted and the rest of the batch is written. */
-static uint8_t *
-encode(const struct known *k, int64_t checked, size_t *len_r)
-{
-	char *json = need(account_to_json(k->account));
-	size_t json_len = strlen(json);
-	uint8_t *value;
-
-	*len_r = RECORD_HEAD + k->sealed_len + json_len;
-	value = need(malloc(*len_r));
-	value[0] = RECORD_VERSION;
-	put_number(value + 1, (uint64_t)checked, 8);
-	put_number(value + 9, k->sealed_len, 2);
-	memcpy(value + RECORD_HEAD, k->sealed, k->sealed_len);
-	memcpy(value + RECORD_HEAD + k->sealed_len, json, json_len);
-	free(json);
-	if (*len_r > STORE_VALUE_MAX) {
-		free(value);
-		value = NULL;
-	}
-	return value;
-}
-
-static bool
-decode_head(const uint8_t *value, size_t len, int64_t *checked_r,
-	    size_t *sealed_len_r)
-{
-	if (len < RECORD_HEAD || value[0] != RECORD_VERSION)
-		return false;
-	*checked_r = (int64_t)get_number(value + 1, 8);
-	*sealed_len_r = (size_t)get_number(value + 9, 2);
-	return *sealed_len_r > CRYPTO_SEAL_OVERHEAD &&
-	       *sealed_len_r <= SEALED_MAX &&
-	       *sealed_len_r <= len - RECORD_HEAD;
-}
-
-/* A sealed key that belongs to another record would verify as well. */
-static bool
-unseals_to(const struct key_cache *c, const uint8_t *sealed, size_t len,
-	   const uint8_t hash[CRYPTO_HASH_LEN])
-{
-	uint8_t key[KEY_MAX], got[CRYPTO_HASH_LEN];
-	bool ok = crypto_unseal(c->seal, SEAL_CONTEXT, sealed, len, key) == 0;
-
-	if (ok) {
-		crypto_hash(key, len - CRYPTO_SEAL_OVERHEAD, got);
-		ok = memcmp(got, hash, CRYPTO_HASH_LEN) == 0;
-	}
-	crypto_wipe(key, sizeof(key));
-	return ok;
-}
-
-static struct known *
-decode(const struct key_cache *c, const uint8_t hash[CRYPTO_HASH_LEN],
-       const uint8_t *value, size_t len, int64_t *checked_r)
-{
-	struct account *account;
-	size_t sealed_len, head;
-
-	if (!decode_head(value, len, checked_r, &sealed_len) ||
-	    !unseals_to(c, value + RECORD_HEAD, sealed_len, hash))
-		return NULL;
-	head = RECORD_HEAD + sealed_len;
-	account = account_from_json((const char *)value + head, len - head);
-	if (account == NULL)
-		return NULL;
-	return known_new(value + RECORD_HEAD, sealed_len, account);
+		key_table_hang(&c->table, e, place_to_flush(state));
 }
 
 static int
@@ -503,9 +188,9 @@ load(struct key_cache *c, const uint8_t *hash, size_t len, struct view *v)
 
 	if (read_record(c, hash, len, v, &value, &value_len) != 1)
 		return false;
-	v->state = GOOD;
-	v->known =
-	    decode(c, v->hash, (const uint8_t *)value, value_len, &v->checked);
+	v->state = KEY_IS_GOOD;
+	v->known = key_known_decode(c->seal, v->hash, (const uint8_t *)value,
+				    value_len, &v->checked);
 	free(value);
 	if (v->known == NULL && !atomic_flag_test_and_set(&c->complained))
 		log_warning("keys", "records on disk cannot be read and are "
@@ -521,21 +206,21 @@ look_in_memory(struct key_cache *c, const uint8_t *hash, size_t len,
 	       struct view *v, uint64_t *changes_r)
 {
 	enum answer answer = ASK_DISK;
-	struct entry *e;
+	struct key_entry *e;
 
 	pthread_mutex_lock(&c->lock);
 	*changes_r = c->changes;
-	e = find(c, hash, len);
-	if (e != NULL && e->state == GONE) {
+	e = key_table_find(&c->table, hash, len);
+	if (e != NULL && e->state == KEY_IS_GONE) {
 		c->misses++;
 		answer = NOT_THERE;
 	} else if (e != NULL) {
 		c->hits++;
-		touch(c, e);
+		key_table_touch(&c->table, e);
 		memcpy(v->hash, e->hash, sizeof(v->hash));
 		v->state = e->state;
 		v->checked = e->checked;
-		v->known = e->known ? known_ref(e->known) : NULL;
+		v->known = e->known ? key_known_ref(e->known) : NULL;
 		answer = FOUND;
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -548,25 +233,26 @@ static bool
 still_true(struct key_cache *c, const uint8_t hash[CRYPTO_HASH_LEN],
 	   uint64_t changes)
 {
-	return c->changes == changes && find(c, hash, CRYPTO_HASH_LEN) == NULL;
+	return c->changes == changes &&
+	       key_table_find(&c->table, hash, CRYPTO_HASH_LEN) == NULL;
 }
 
 /* Puts what was loaded into memory, if it is still true. */
 static bool
 adopt(struct key_cache *c, const struct view *v, uint64_t changes)
 {
-	struct entry *e;
+	struct key_entry *e;
 	bool fresh;
 
 	pthread_mutex_lock(&c->lock);
 	fresh = still_true(c, v->hash, changes);
 	if (fresh) {
-		e = insert(c, v->hash);
-		e->state = GOOD;
+		e = key_table_insert(&c->table, v->hash);
+		e->state = KEY_IS_GOOD;
 		e->checked = v->checked;
-		e->known = known_ref(v->known);
-		hang(c, e, CLEAN_GOOD);
-		shrink(c);
+		e->known = key_known_ref(v->known);
+		key_table_hang(&c->table, e, KEY_CLEAN_GOOD);
+		key_table_shrink(&c->table);
 		c->hits++;
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -595,7 +281,7 @@ look_up(struct key_cache *c, const uint8_t *hash, size_t len, struct view *v)
 		}
 		if (adopt(c, v, changes))
 			return true;
-		known_unref(&v->known);
+		key_known_unref(&v->known);
 	}
 	return answer == FOUND;
 }
@@ -605,7 +291,7 @@ fill(struct key_record *r, const struct view *v)
 {
 	memcpy(r->hash, v->hash, sizeof(r->hash));
 	crypto_base32(r->key_id, v->hash, KEY_ID_BYTES);
-	r->wrong = v->state == WRONG;
+	r->wrong = v->state == KEY_IS_WRONG;
 	r->checked = v->checked;
 	if (v->known != NULL)
 		r->account = account_copy(v->known->account);
@@ -628,7 +314,7 @@ key_cache_get(struct key_cache *c, const char *key, size_t len,
 	/* The caller knows the key: nothing to unseal. */
 	if (!record_r->wrong)
 		memcpy(record_r->key, key, len);
-	known_unref(&v.known);
+	key_known_unref(&v.known);
 	return true;
 }
 
@@ -644,25 +330,22 @@ key_cache_get_by_id(struct key_cache *c, const char *key_id,
 	    !look_up(c, prefix, sizeof(prefix), &v))
 		return false;
 	fill(record_r, &v);
-	/* It was sealed or checked with this very seal. */
-	if (v.known != NULL &&
-	    crypto_unseal(c->seal, SEAL_CONTEXT, v.known->sealed,
-			  v.known->sealed_len, record_r->key) < 0)
-		abort();
-	known_unref(&v.known);
+	if (v.known != NULL)
+		key_known_unseal(c->seal, v.known, record_r->key);
+	key_known_unref(&v.known);
 	return true;
 }
 
-static struct known *
+static struct key_known *
 known_of(struct key_cache *c, const uint8_t hash[CRYPTO_HASH_LEN])
 {
-	struct known *k = NULL;
-	struct entry *e;
+	struct key_known *k = NULL;
+	struct key_entry *e;
 
 	pthread_mutex_lock(&c->lock);
-	e = find(c, hash, CRYPTO_HASH_LEN);
+	e = key_table_find(&c->table, hash, CRYPTO_HASH_LEN);
 	if (e != NULL && e->known != NULL)
-		k = known_ref(e->known);
+		k = key_known_ref(e->known);
 	pthread_mutex_unlock(&c->lock);
 	return k;
 }
@@ -672,51 +355,52 @@ key_cache_put(struct key_cache *c, const char *key, size_t len,
 	      const struct account *account, int64_t now)
 {
 	uint8_t hash[CRYPTO_HASH_LEN];
-	struct known *k;
-	struct entry *e;
+	struct key_known *k;
+	struct key_entry *e;
 
 	if (!key_is_plausible(key, len))
 		return;
 	crypto_hash(key, len, hash);
 	k = known_of(c, hash);
-	if (k == NULL || !same_account(k->account, account)) {
-		known_unref(&k);
-		k = known_make(c->seal, key, len, account);
+	if (k == NULL || !key_known_is_of(k, account)) {
+		key_known_unref(&k);
+		k = key_known_make(c->seal, key, len, account);
 	}
 	pthread_mutex_lock(&c->lock);
-	e = find(c, hash, sizeof(hash));
+	e = key_table_find(&c->table, hash, sizeof(hash));
 	if (e == NULL)
-		e = insert(c, hash);
-	change(c, e, GOOD, k, now);
-	shrink(c);
+		e = key_table_insert(&c->table, hash);
+	change(c, e, KEY_IS_GOOD, k, now);
+	key_table_shrink(&c->table);
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* Makes an entry WRONG or GONE. Disk does not have what hangs in CLEAN_WRONG;
- * everything else it may. */
+/* Makes an entry KEY_IS_WRONG or KEY_IS_GONE. Disk does not have what hangs in
+ * KEY_CLEAN_WRONG; everything else it may. */
 static void
-revoke(struct key_cache *c, struct entry *e, enum state state, int64_t now)
+revoke(struct key_cache *c, struct key_entry *e, enum key_state state,
+       int64_t now)
 {
-	if (e->place != CLEAN_WRONG) {
+	if (e->place != KEY_CLEAN_WRONG) {
 		change(c, e, state, NULL, now);
-	} else if (state == WRONG) {
+	} else if (state == KEY_IS_WRONG) {
 		e->checked = now;
-		touch(c, e);
+		key_table_touch(&c->table, e);
 	} else {
-		remove_entry(c, e);
+		key_table_remove(&c->table, e);
 	}
 }
 
 /* False when it is not in memory, so that the caller has to ask the disk. */
 static bool
 revoke_in_memory(struct key_cache *c, const uint8_t *hash, size_t len,
-		 enum state state, int64_t now, uint64_t *changes_r)
+		 enum key_state state, int64_t now, uint64_t *changes_r)
 {
-	struct entry *e;
+	struct key_entry *e;
 
 	pthread_mutex_lock(&c->lock);
 	*changes_r = c->changes;
-	e = find(c, hash, len);
+	e = key_table_find(&c->table, hash, len);
 	if (e != NULL)
 		revoke(c, e, state, now);
 	pthread_mutex_unlock(&c->lock);
@@ -726,21 +410,21 @@ revoke_in_memory(struct key_cache *c, const uint8_t *hash, size_t len,
 /* Adds one that is not in memory, if that is still so. */
 static bool
 add_revoked(struct key_cache *c, const uint8_t hash[CRYPTO_HASH_LEN],
-	    enum state state, int64_t now, bool on_disk, uint64_t changes)
+	    enum key_state state, int64_t now, bool on_disk, uint64_t changes)
 {
-	struct entry *e;
+	struct key_entry *e;
 	bool fresh;
 
 	pthread_mutex_lock(&c->lock);
 	fresh = still_true(c, hash, changes);
 	if (fresh && on_disk) {
-		change(c, insert(c, hash), state, NULL, now);
+		change(c, key_table_insert(&c->table, hash), state, NULL, now);
 	} else if (fresh) {
-		e = insert(c, hash);
+		e = key_table_insert(&c->table, hash);
 		e->state = state;
 		e->checked = now;
-		hang(c, e, CLEAN_WRONG);
-		shrink(c);
+		key_table_hang(&c->table, e, KEY_CLEAN_WRONG);
+		key_table_shrink(&c->table);
 	}
 	pthread_mutex_unlock(&c->lock);
 	return fresh;
@@ -772,10 +456,11 @@ key_cache_put_wrong(struct key_cache *c, const char *key, size_t len,
 	if (!key_is_plausible(key, len))
 		return;
 	crypto_hash(key, len, hash);
-	while (!revoke_in_memory(c, hash, sizeof(hash), WRONG, now, &changes)) {
+	while (!revoke_in_memory(c, hash, sizeof(hash), KEY_IS_WRONG, now,
+				 &changes)) {
 		bool on_disk = may_be_on_disk(c, hash);
 
-		if (add_revoked(c, hash, WRONG, now, on_disk, changes))
+		if (add_revoked(c, hash, KEY_IS_WRONG, now, on_disk, changes))
 			return;
 	}
 }
@@ -791,19 +476,19 @@ key_cache_drop(struct key_cache *c, const char *key_id)
 
 	if (!decode_id(key_id, id))
 		return;
-	while (!revoke_in_memory(c, id, sizeof(id), GONE, 0, &changes)) {
+	while (!revoke_in_memory(c, id, sizeof(id), KEY_IS_GONE, 0, &changes)) {
 		if (read_record(c, id, sizeof(id), &v, &value, &len) != 1)
 			return;
 		free(value);
-		if (add_revoked(c, v.hash, GONE, 0, true, changes))
+		if (add_revoked(c, v.hash, KEY_IS_GONE, 0, true, changes))
 			return;
 	}
 }
 
-/* One entry IN_FLUSH; nobody frees it, and its hash does not change. */
+/* One entry KEY_IN_FLUSH; nobody frees it, and its hash does not change. */
 struct item {
-	struct entry *entry;
-	struct known *known; /* counted; NULL: delete */
+	struct key_entry *entry;
+	struct key_known *known; /* counted; NULL: delete */
 	int64_t checked;
 };
 
@@ -813,7 +498,7 @@ pending(struct key_cache *c)
 	size_t n;
 
 	pthread_mutex_lock(&c->lock);
-	n = c->count[TO_WRITE] + c->count[TO_DELETE];
+	n = c->table.count[KEY_TO_WRITE] + c->table.count[KEY_TO_DELETE];
 	pthread_mutex_unlock(&c->lock);
 	return n;
 }
@@ -824,18 +509,18 @@ static size_t
 take(struct key_cache *c, struct item *v)
 {
 	size_t n = 0, routes = 0;
-	enum place from;
-	struct entry *e;
+	enum key_place from;
+	struct key_entry *e;
 
 	pthread_mutex_lock(&c->lock);
-	from = c->count[TO_DELETE] > 0 ? TO_DELETE : TO_WRITE;
+	from = c->table.count[KEY_TO_DELETE] > 0 ? KEY_TO_DELETE : KEY_TO_WRITE;
 	while (n < BATCH_RECORDS && routes < BATCH_ROUTES &&
-	       (e = TAILQ_LAST(&c->lists[from], entry_list)) != NULL) {
-		hang(c, e, IN_FLUSH);
+	       (e = key_table_oldest(&c->table, from)) != NULL) {
+		key_table_hang(&c->table, e, KEY_IN_FLUSH);
 		e->changed = false;
 		v[n].entry = e;
 		v[n].checked = e->checked;
-		v[n].known = e->known ? known_ref(e->known) : NULL;
+		v[n].known = e->known ? key_known_ref(e->known) : NULL;
 		routes += e->known ? e->known->account->n_routes : 0;
 		n++;
 	}
@@ -856,7 +541,9 @@ write_batch(struct key_cache *c, const struct item *v, size_t n)
 		w[i].key_len = CRYPTO_HASH_LEN;
 		if (v[i].known == NULL)
 			continue;
-		values[i] = encode(v[i].known, v[i].checked, &w[i].len);
+		/* What is too long is deleted; the rest is written. */
+		values[i] =
+		    key_known_encode(v[i].known, v[i].checked, &w[i].len);
 		w[i].value = values[i];
 	}
 	rc = store_write(c->store, w, n);
@@ -867,16 +554,18 @@ write_batch(struct key_cache *c, const struct item *v, size_t n)
 	return rc;
 }
 
-/* Back from IN_FLUSH to where it belongs now. */
+/* Back from KEY_IN_FLUSH to where it belongs now. */
 static void
-settle_one(struct key_cache *c, struct entry *e, bool written)
+settle_one(struct key_cache *c, struct key_entry *e, bool written)
 {
 	if (!written || e->changed)
-		hang(c, e, place_to_flush(e->state));
-	else if (e->state == GONE)
-		remove_entry(c, e);
+		key_table_hang(&c->table, e, place_to_flush(e->state));
+	else if (e->state == KEY_IS_GONE)
+		key_table_remove(&c->table, e);
 	else
-		hang(c, e, e->state == GOOD ? CLEAN_GOOD : CLEAN_WRONG);
+		key_table_hang(&c->table, e,
+			       e->state == KEY_IS_GOOD ? KEY_CLEAN_GOOD
+						       : KEY_CLEAN_WRONG);
 }
 
 static void
@@ -885,10 +574,10 @@ settle(struct key_cache *c, struct item *v, size_t n, bool written)
 	pthread_mutex_lock(&c->lock);
 	for (size_t i = 0; i < n; i++)
 		settle_one(c, v[i].entry, written);
-	shrink(c);
+	key_table_shrink(&c->table);
 	pthread_mutex_unlock(&c->lock);
 	for (size_t i = 0; i < n; i++)
-		known_unref(&v[i].known);
+		key_known_unref(&v[i].known);
 }
 
 /* What is marked meanwhile waits for the next flush, so that this ends. */
@@ -910,61 +599,25 @@ key_cache_flush(struct key_cache *c)
 	return done;
 }
 
-static void
-sweep_bucket(struct key_cache *c, struct entry *e, int64_t oldest)
-{
-	while (e != NULL) {
-		struct entry *next = e->chain;
-
-		if ((e->place == CLEAN_GOOD || e->place == CLEAN_WRONG) &&
-		    e->checked < oldest)
-			remove_entry(c, e);
-		e = next;
-	}
-}
-
 /* What cannot be read is never going to be used. */
 static bool
 record_is_old(void *arg, const void *value, size_t len)
 {
 	const int64_t *oldest = arg;
-	size_t sealed_len;
 	int64_t checked;
 
-	return !decode_head(value, len, &checked, &sealed_len) ||
-	       checked < *oldest;
+	return !key_known_checked(value, len, &checked) || checked < *oldest;
 }
 
 void
 key_cache_sweep(struct key_cache *c, int64_t oldest)
 {
 	pthread_mutex_lock(&c->lock);
-	for (size_t i = 0; i < SWEEP_BUCKETS && i < c->n_buckets; i++) {
-		sweep_bucket(c, c->buckets[c->sweep_at], oldest);
-		c->sweep_at = (c->sweep_at + 1) & (c->n_buckets - 1);
-	}
+	key_table_sweep(&c->table, oldest, SWEEP_BUCKETS);
 	pthread_mutex_unlock(&c->lock);
 	/* Failure is logged there, and the next sweep tries again. */
 	(void)store_sweep(c->store, STORE_KEYS, record_is_old, &oldest,
 			  SWEEP_RECORDS);
-}
-
-static void
-size_table(struct key_cache *c, size_t max_entries)
-{
-	c->max = max_entries > 0 ? max_entries : 1;
-	c->max_wrong = c->max / WRONG_PART;
-	if (c->max_wrong == 0)
-		c->max_wrong = 1;
-	c->n_buckets = 2;
-	c->shift = 63;
-	while (c->n_buckets < c->max && c->shift > 32) {
-		c->n_buckets *= 2;
-		c->shift--;
-	}
-	c->buckets = need(calloc(c->n_buckets, sizeof(struct entry *)));
-	crypto_random(&c->scatter, sizeof(c->scatter));
-	c->scatter |= 1;
 }
 
 struct key_cache *
@@ -975,9 +628,7 @@ key_cache_new(struct store *store, const struct crypto_seal *seal,
 
 	c->store = store;
 	c->seal = seal;
-	size_table(c, max_entries);
-	for (size_t i = 0; i < PLACES; i++)
-		TAILQ_INIT(&c->lists[i]);
+	key_table_init(&c->table, max_entries);
 	atomic_flag_clear(&c->complained);
 	if (pthread_mutex_init(&c->lock, NULL) != 0 ||
 	    pthread_mutex_init(&c->flushing, NULL) != 0)
@@ -989,17 +640,12 @@ void
 key_cache_free(struct key_cache **cp)
 {
 	struct key_cache *c = *cp;
-	struct entry *e;
 
 	if (c == NULL)
 		return;
-	for (size_t i = 0; i < PLACES; i++) {
-		while ((e = TAILQ_FIRST(&c->lists[i])) != NULL)
-			remove_entry(c, e);
-	}
+	key_table_clear(&c->table);
 	pthread_mutex_destroy(&c->lock);
 	pthread_mutex_destroy(&c->flushing);
-	free(c->buckets);
 	free(c);
 	*cp = NULL;
 }
@@ -1008,7 +654,7 @@ void
 key_cache_state(struct key_cache *c, struct key_cache_state *state_r)
 {
 	pthread_mutex_lock(&c->lock);
-	state_r->entries = c->entries;
+	state_r->entries = c->table.entries;
 	state_r->hits = c->hits;
 	state_r->misses = c->misses;
 	pthread_mutex_unlock(&c->lock);

@@ -10,7 +10,8 @@
  * Memory is bounded (least recently used leaves); disk holds what left memory
  * and what was known before a restart. Disk is written behind: put() only
  * marks, key_cache_flush() writes, so a crash forgets at most that interval.
- * Wrong keys are remembered in memory only.
+ * Wrong keys are remembered in memory only, and use at most a quarter of it.
+ * A key that was revoked is so for every caller at once, on disk at the flush.
  *
  * `now` is seconds of the real-time clock, passed in. Thread-safe.
  */
@@ -53,19 +54,22 @@ bool key_id_is_valid(const char *id);
 /* The key id of a key. */
 void key_id_of(const char *key, size_t len, char id_r[KEY_ID_LEN + 1]);
 
+/* The store and the seal must outlive it. */
 struct key_cache *key_cache_new(struct store *store,
 				const struct crypto_seal *seal,
 				size_t max_entries);
+/* What was not flushed is lost. */
 void key_cache_free(struct key_cache **c);
 
 /* True when there is a record, however old; judging its age is the caller's
- * business. */
+ * business. The record is set either way: key_record_clear() it. */
 bool key_cache_get(struct key_cache *c, const char *key, size_t len,
 		   struct key_record *record_r);
 bool key_cache_get_by_id(struct key_cache *c, const char *key_id,
 			 struct key_record *record_r);
 
-/* The key is good for this account (copied). */
+/* The key is good for this account (copied). Here and below, what is not
+ * plausible as a key is ignored. */
 void key_cache_put(struct key_cache *c, const char *key, size_t len,
 		   const struct account *account, int64_t now);
 

@@ -26,8 +26,9 @@ struct retry_memory {
 	/* False only while the table is surely empty, as it is nearly always:
 	 * then recall needs neither hash nor disk. Set under `lock`. */
 	atomic_bool may_have;
-	/* Makes reading, merging and writing a record one step. Guards the
-	 * table on disk against other writers. */
+	/* Guards the table on disk: reading, merging and writing a record is
+	 * one step. Held while the disk is written (and a failure logged), for
+	 * which only other writers wait. */
 	pthread_mutex_t lock;
 };
 

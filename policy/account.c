@@ -106,7 +106,7 @@ account_id_from_name(const char *name, char id[ACCOUNT_ID_MAX + 1])
 		else if (n > 0 && id[n - 1] != '-')
 			id[n++] = '-';
 	}
-	while (n > 0 && id[n - 1] == '-')
+	while (n > 0 && (id[n - 1] == '-' || id[n - 1] == '.'))
 		n--;
 	id[n] = '\0';
 	return n > 0;

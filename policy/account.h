@@ -40,8 +40,8 @@ void account_free(struct account **a);
 bool account_add_route(struct account *a, const char *id, const char *name);
 
 /* Makes an account id of a name for people ("Acme, Inc." -> "acme-inc"):
- * lower case, anything but letters, digits, '.' and '_' becomes one '-'. False
- * when nothing is left. */
+ * lower case, anything but letters, digits, '.' and '_' becomes one '-', none
+ * at the end. False when nothing is left. */
 bool account_id_from_name(const char *name, char id[ACCOUNT_ID_MAX + 1]);
 
 /*

@@ -9,6 +9,7 @@
 #include "charset.h"
 #include "dynbuf.h"
 #include "mime.h"
+#include "quoted_printable.h"
 #include "smtp_reply.h"
 
 /* What is read of one part. */
@@ -24,8 +25,9 @@ struct body {
 	struct slot html;
 	struct slot text;
 	struct slot *open; /* the slot the open part goes to, or NULL */
+	enum mime_encoding encoding; /* of the open part */
 	GMimeEncoding decoder;
-	bool decode;
+	struct quoted_printable quoted;
 	bool stop; /* no later byte can matter, or there is an error */
 	struct body_counts counts;
 	char error[200];
@@ -40,6 +42,7 @@ static bool part_end(void *arg, const struct mime_part *part);
 static const struct mime_sink sink = { part_begin, part_data, part_end };
 
 static const GMimeContentEncoding gmime_encodings[] = {
+	[MIME_IDENTITY] = GMIME_CONTENT_ENCODING_DEFAULT,
 	[MIME_BASE64] = GMIME_CONTENT_ENCODING_BASE64,
 	[MIME_QUOTED_PRINTABLE] = GMIME_CONTENT_ENCODING_QUOTEDPRINTABLE,
 	[MIME_UUENCODE] = GMIME_CONTENT_ENCODING_UUENCODE,
@@ -135,11 +138,28 @@ part_begin(void *arg, const struct mime_part *part)
 		if (slot->charset == NULL)
 			abort();
 	}
-	b->decode = part->encoding != MIME_IDENTITY;
-	if (b->decode)
-		g_mime_encoding_init_decode(&b->decoder,
-					    gmime_encodings[part->encoding]);
+	b->encoding = part->encoding;
+	b->quoted = (struct quoted_printable){ 0 };
+	g_mime_encoding_init_decode(&b->decoder,
+				    gmime_encodings[part->encoding]);
 	return MIME_WANT_BODY;
+}
+
+/* Room for what len bytes decode to. */
+static size_t
+decoded_most(struct body *b, size_t len)
+{
+	return b->encoding == MIME_QUOTED_PRINTABLE
+		   ? len + 2
+		   : g_mime_encoding_outlen(&b->decoder, len);
+}
+
+static size_t
+decode(struct body *b, const char *data, size_t len, char *dst)
+{
+	return b->encoding == MIME_QUOTED_PRINTABLE
+		   ? quoted_printable_decode(&b->quoted, data, len, dst)
+		   : g_mime_encoding_step(&b->decoder, data, len, dst);
 }
 
 static void
@@ -148,14 +168,13 @@ keep(struct body *b, const char *data, size_t len)
 	struct dynbuf *out = &b->open->data;
 	char *room;
 
-	if (!b->decode) {
+	if (b->encoding == MIME_IDENTITY) {
 		(void)dynbuf_add(out, data, len);
 		return;
 	}
-	room = dynbuf_room(out, g_mime_encoding_outlen(&b->decoder, len));
+	room = dynbuf_room(out, decoded_most(b, len));
 	if (room != NULL)
-		dynbuf_grown(out, g_mime_encoding_step(&b->decoder, data, len,
-						       room));
+		dynbuf_grown(out, decode(b, data, len, room));
 }
 
 static void

@@ -74,6 +74,43 @@ json_add_member(struct dynbuf *out, const char *name, const char *value)
 	       json_add_string(out, value, strlen(value));
 }
 
+/*
+ * jansson calls itself for each of up to 2048 levels, which is neither for our
+ * small stacks nor for who reads the variables: brackets outside of strings
+ * are counted before it sees the text. On text that is not JSON the count may
+ * be off, which only changes the words of the refusal.
+ */
+static bool
+too_deep(const char *text, size_t len)
+{
+	unsigned depth = 0;
+	bool string = false;
+
+	for (size_t i = 0; i < len; i++) {
+		char c = text[i];
+
+		if (string && c == '\\')
+			i++;
+		else if (c == '"')
+			string = !string;
+		else if (!string && (c == '{' || c == '['))
+			depth++;
+		else if (!string && (c == '}' || c == ']') && depth > 0)
+			depth--;
+		if (depth > JSON_DEPTH_MAX)
+			return true;
+	}
+	return false;
+}
+
+static json_t *
+load(const char *text, size_t len, size_t flags)
+{
+	if (too_deep(text, len))
+		return NULL;
+	return json_loadb(text, len, READ_FLAGS | flags, NULL);
+}
+
 static bool
 walk_array(const json_t *array, const char *a, const char *b, json_pair_fn *fn,
 	   void *arg)
@@ -97,7 +134,7 @@ bool
 json_each(const char *text, size_t len, const char *member, const char *a,
 	  const char *b, json_pair_fn *fn, void *arg)
 {
-	json_auto_t *root = json_loadb(text, len, READ_FLAGS, NULL);
+	json_auto_t *root = load(text, len, 0);
 
 	if (member == NULL)
 		return walk_array(root, a, b, fn, arg);
@@ -108,7 +145,7 @@ bool
 json_get_string(const char *text, size_t len, const char *name, char *dst,
 		size_t size)
 {
-	json_auto_t *root = json_loadb(text, len, READ_FLAGS, NULL);
+	json_auto_t *root = load(text, len, 0);
 	const json_t *value = json_object_get(root, name);
 	size_t n = json_string_length(value);
 
@@ -122,8 +159,7 @@ bool
 json_get_words(const char *text, size_t len, const char *name, char *dst,
 	       size_t size)
 {
-	json_auto_t *root = json_loadb(text, len, READ_FLAGS | JSON_ALLOW_NUL,
-				       NULL);
+	json_auto_t *root = load(text, len, JSON_ALLOW_NUL);
 	const json_t *value = json_object_get(root, name);
 
 	if (!json_is_string(value) || json_string_length(value) == 0)
@@ -131,35 +167,6 @@ json_get_words(const char *text, size_t len, const char *name, char *dst,
 	smtp_reply_safe_text(dst, size, json_string_value(value),
 			     json_string_length(value));
 	return true;
-}
-
-/*
- * jansson's parser allows 2048 levels, which is fine for the stack but not
- * for who reads the variables: brackets outside of strings are counted before
- * it sees the text. On text that is not JSON the count may be off, which only
- * changes the words of the refusal.
- */
-static bool
-too_deep(const char *text, size_t len)
-{
-	unsigned depth = 0;
-	bool string = false;
-
-	for (size_t i = 0; i < len; i++) {
-		char c = text[i];
-
-		if (string && c == '\\')
-			i++;
-		else if (c == '"')
-			string = !string;
-		else if (!string && (c == '{' || c == '['))
-			depth++;
-		else if (!string && (c == '}' || c == ']') && depth > 0)
-			depth--;
-		if (depth > JSON_DEPTH_MAX)
-			return true;
-	}
-	return false;
 }
 
 /* jansson's own messages quote the text near the fault, which is the

@@ -6,7 +6,6 @@
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -764,6 +763,48 @@ test_refused(void **state)
 	close(fd);
 }
 
+/* A socket whose backlog is full neither accepts nor refuses. */
+static void
+test_connect_timeout(void **state)
+{
+	struct fixture *f = *state;
+	const struct http_pool_settings settings = {
+		.connections = 1,
+		.queue = 1,
+		.connect_timeout_ms = 100,
+		.user_agent = "txmilter/test",
+	};
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	const char *error;
+	char base[64], url[200];
+	struct http_call call;
+	unsigned port;
+	int fill[4];
+	int fd = bind_port(&port);
+
+	http_pool_stop(&f->pool);
+	f->pool = http_pool_start(&settings, &error);
+	assert_non_null(f->pool);
+	assert_int_equal(listen(fd, 0), 0);
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	a.sin_port = htons((uint16_t)port);
+	for (size_t i = 0; i < N_ELEMENTS(fill); i++) {
+		fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)connect(fill[i], (struct sockaddr *)&a, sizeof(a));
+	}
+	snprintf(base, sizeof(base), "http://127.0.0.1:%u", port);
+	call = post(base, "/ok", url);
+	http_pool_perform(f->pool, &call);
+	assert_int_equal(call.result, HTTP_NO_ANSWER);
+	assert_false(call.sent);
+	assert_true(call.elapsed_ms >= 100);
+	assert_true(call.elapsed_ms < LONG_MS);
+	check_error("connect timeout", &call);
+	for (size_t i = 0; i < N_ELEMENTS(fill); i++)
+		close(fill[i]);
+	close(fd);
+}
+
 /* A kept-alive connection whose server dies on the second request: curl by
  * itself would send that again on a fresh connection. */
 static void
@@ -843,6 +884,7 @@ test_keep_alive(void **state)
 	for (int i = 0; i < 20; i++) {
 		struct http_call call = post(f->server->url, "/ok", url);
 
+		call.headers = i % 2 == 0 ? headers : NULL;
 		http_pool_perform(f->pool, &call);
 		assert_int_equal(call.result, HTTP_ANSWERED);
 		http_call_clear(&call);
@@ -1236,6 +1278,7 @@ main(void)
 		WITH_SERVER(test_unsendable),
 		WITH_SERVER(test_most_headers),
 		WITH_SERVER(test_refused),
+		WITH_SERVER(test_connect_timeout),
 		WITH_SERVER(test_never_twice),
 		WITH_SERVER(test_get_again),
 		WITH_SERVER(test_idle_close),

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -330,7 +331,7 @@ static void
 test_sweep(void **state)
 {
 	struct place *p = *state;
-	char key[8];
+	char key[16];
 
 	for (int i = 0; i < 20; i++) {
 		snprintf(key, sizeof(key), "k%d", i);
@@ -425,6 +426,8 @@ test_map_full(void **state)
 		{ "small values", 1024 * 1024, 100, 3000 },
 		{ "middling values", 1024 * 1024, 2000, 250 },
 		{ "large values", 4 * 1024 * 1024, 100000, 25 },
+		/* Sweeps what it has room for at a time. */
+		{ "a small map", 256 * 1024, 100, 800 },
 		{ "a tiny map", 64 * 1024, 100, 20 },
 	};
 	struct place *p = *state;
@@ -468,6 +471,18 @@ write_for_ever(const struct place *p, int fd)
 	_exit(1);
 }
 
+static pid_t
+fork_child(void)
+{
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	/* A test that fails leaves nobody behind. */
+	if (child == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return child;
+}
+
 static void
 check_numbered(struct store *s, uint32_t n)
 {
@@ -492,8 +507,7 @@ test_kill(void **state)
 		pid_t child;
 
 		assert_int_equal(pipe(fds), 0);
-		child = fork();
-		assert_true(child >= 0);
+		child = fork_child();
 		if (child == 0)
 			write_for_ever(p, fds[1]);
 		close(fds[1]);
@@ -538,8 +552,7 @@ test_stale_reader(void **state)
 	char c;
 
 	assert_int_equal(pipe(fds), 0);
-	holder = fork();
-	assert_true(holder >= 0);
+	holder = fork_child();
 	if (holder == 0) {
 		struct store *s = open_store(p, MAP_SIZE);
 
@@ -548,8 +561,7 @@ test_stale_reader(void **state)
 		_exit(1);
 	}
 	assert_int_equal(read(fds[0], &c, 1), 1);
-	reader = fork();
-	assert_true(reader >= 0);
+	reader = fork_child();
 	if (reader == 0) {
 		store_sweep(open_store(p, MAP_SIZE), STORE_KEYS, die, NULL, 1);
 		_exit(1);

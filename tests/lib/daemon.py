@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Runs txmilter in the foreground with a configuration of its own.
+
+    d = Daemon(directory, sockets, api.url)
+    d.start(); ...; d.stop()
+
+TXMILTER_BIN names another binary than build/release/txmilter.  If that was
+built with a sanitizer, its reports go to files here, and stop() fails when
+there is one.  As root it runs as nobody, in Postfix' group: the daemon needs
+no more.
+"""
+
+import copy
+import os
+import re
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+
+import net
+
+TOP = Path(__file__).resolve().parents[2]
+USER, GROUP = "nobody", "postfix"
+
+# Section -> option -> value; Daemon.config is a copy a test may change before
+# start(). [""] is what stands before the first section.
+DEFAULTS = {
+    "": {
+        "socket_group": GROUP,
+        "dialect": "emaildelivery",
+        "direct_timeout": "20s",
+        "direct_limit": "500",
+        "log_level": "debug",
+        "store_size": "64M",
+    },
+    "keys": {
+        "check_timeout": "7s",
+        "ttl": "10m",
+        "negative_ttl": "30s",
+        "stale": "24h",
+    },
+    "api main": {
+        "format": "emaildelivery",
+        "connections": "200",
+        "connect_timeout": "5s",
+    },
+}
+
+
+def binary():
+    return os.environ.get("TXMILTER_BIN") or str(
+        TOP / "build" / "release" / "txmilter")
+
+
+class Daemon:
+    def __init__(self, directory, sockets, api_url, **top):
+        self.dir = Path(directory).resolve()
+        self.sockets = Path(sockets)
+        self.conf = self.dir / "txmilter.conf"
+        self.log_path = self.dir / "txmilter.log"
+        self.state = self.dir / "state"
+        self.reports = self.dir / "sanitizer"
+        self.secret = self.dir / "secret"
+        self.milter_socket = self.sockets / "milter.sock"
+        self.sasl_socket = self.sockets / "sasl.sock"
+        self.process = None
+        self.config = copy.deepcopy(DEFAULTS)
+        self.config[""].update(
+            milter_socket=f"unix:{self.milter_socket}",
+            sasl_socket=f"unix:{self.sasl_socket}",
+            state_directory=self.state, secret_file=self.secret, **top)
+        self.config["api main"]["url"] = api_url
+        self._make_directories()
+
+    def _make_directories(self):
+        for d in (self.dir, self.state, self.reports):
+            d.mkdir(parents=True, exist_ok=True)
+        self.dir.chmod(0o755)
+        self.state.chmod(0o700)
+        self.secret.touch(mode=0o640)
+        self.secret.write_text(secrets.token_hex(32) + "\n")
+        if os.getuid() == 0:
+            shutil.chown(self.state, USER, GROUP)
+            shutil.chown(self.reports, USER, GROUP)
+            shutil.chown(self.secret, "root", GROUP)
+
+    def write_config(self):
+        text = ""
+        for section, options in self.config.items():
+            text += f"\n[{section}]\n" if section else ""
+            text += "".join(f"{k} = {v}\n" for k, v in options.items())
+        self.conf.write_text(text)
+
+    # --- running -----------------------------------------------------------
+
+    def run(self, *args):
+        """Runs it to its end, for -t and -V."""
+        return subprocess.run([binary(), "-c", self.conf, *args], text=True,
+                              capture_output=True, timeout=30,
+                              env=self._environment(), **self._identity())
+
+    def start(self, timeout=30):
+        self.write_config()
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [binary(), "-f", "-c", self.conf], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, cwd="/", env=self._environment(),
+                **self._identity())
+        for path in (self.sasl_socket, self.milter_socket):
+            net.wait_until(lambda: self.process.poll() is not None or
+                           net.can_connect(str(path)), timeout)
+            assert self.running(), f"it does not run:\n{self.log()}"
+            assert net.can_connect(str(path)), f"no {path}:\n{self.log()}"
+
+    def _identity(self):
+        if os.getuid() != 0:
+            return {}
+        return {"user": USER, "group": GROUP, "extra_groups": []}
+
+    def _environment(self):
+        reports = f"log_path={self.reports}/report"
+        return {"PATH": "/usr/bin:/bin", "G_SLICE": "always-malloc",
+                "ASAN_OPTIONS": f"{reports}:detect_leaks=1:exitcode=99",
+                "LSAN_OPTIONS": f"suppressions={TOP}/tests/lsan.supp"
+                if (TOP / "tests/lsan.supp").exists() else "",
+                "UBSAN_OPTIONS": f"{reports}:print_stacktrace=1",
+                "TSAN_OPTIONS": f"{reports}:exitcode=99"}
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """kill -9: the socket files stay, as after a crash."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self, timeout=60):
+        """SIGTERM; the exit code. libmilter looks every 5 s whether it should
+        stop, or when somebody connects."""
+        if self.running():
+            self.process.terminate()
+            net.wait_until(lambda: not self.running(), 0.1)
+            net.can_connect(str(self.milter_socket))
+        return self.process.wait(timeout)
+
+    def stop(self):
+        """Ends it, and fails if it had ended by itself, with an error, or if
+        a sanitizer had something to say."""
+        if self.process is None:
+            return
+        assert self.running(), f"it died:\n{self.log()[-6000:]}\n" + \
+            self.sanitizer_reports()
+        code = self.terminate()
+        reports = self.sanitizer_reports()
+        self.process = None
+        assert not reports, reports
+        assert code == 0, f"exit code {code}:\n{self.log()[-6000:]}"
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def sanitizer_reports(self):
+        return "\n".join(p.read_text(errors="replace")
+                         for p in sorted(self.reports.iterdir()))
+
+    # --- looking -----------------------------------------------------------
+
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def log_of(self, queue_id):
+        return [line for line in self.log().splitlines()
+                if f"{queue_id}: " in line]
+
+    def events(self, queue_id, event):
+        """The key=value pairs of each line of that event."""
+        return [pairs(line) for line in self.log_of(queue_id)
+                if f"{queue_id}: {event} " in line]
+
+    def wait_for_log(self, pattern, timeout=20):
+        regex = re.compile(pattern)
+        found = net.wait_until(lambda: regex.search(self.log()), timeout)
+        assert found, f"no {pattern!r} in the log:\n{self.log()[-4000:]}"
+        return found
+
+    def memory(self):
+        """Resident bytes: now, and at most so far."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return tuple(int(re.search(rf"{name}:\s+(\d+) kB", status)[1]) * 1024
+                     for name in ("VmRSS", "VmHWM"))
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+def pairs(line):
+    """key=value and key="quoted value" of a log line."""
+    return {k: v.strip('"') for k, v in
+            re.findall(r'([\w-]+)=("(?:[^"\\]|\\.)*"|\S*)', line)}

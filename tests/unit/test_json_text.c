@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT */
+#include "policy/json_text.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/dynbuf.h"
+
+/* --- writing -------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	const char *text;
+	size_t len;
+	const char *want;
+} strings[] = {
+	{ "nothing", "", 0, "\"\"" },
+	{ "letters", "abc", 3, "\"abc\"" },
+	{ "quote", "a\"b", 3, "\"a\\\"b\"" },
+	{ "backslash", "a\\b", 3, "\"a\\\\b\"" },
+	{ "slash is left alone", "</p>", 4, "\"</p>\"" },
+	{ "line ends and TAB", "\n\r\t", 3, "\"\\n\\r\\t\"" },
+	{ "first and last of C0", "\x01\x1f", 2, "\"\\u0001\\u001f\"" },
+	{ "BS and FF", "\b\f", 2, "\"\\u0008\\u000c\"" },
+	{ "NUL", "a\0b", 3, "\"a\\u0000b\"" },
+	{ "DEL needs none", "\x7f", 1, "\"\x7f\"" },
+	{ "UTF-8", "\xc3\xa9\xe2\x80\xa8", 5, "\"\xc3\xa9\xe2\x80\xa8\"" },
+	{ "only what needs it", "\"\"", 2, "\"\\\"\\\"\"" },
+};
+
+static void
+test_add_string(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(strings) / sizeof(strings[0]); i++) {
+		size_t needs = strlen(strings[i].want);
+
+		for (size_t max = 0; max <= needs; max++) {
+			DYNBUF_AUTO out;
+			bool ok;
+
+			dynbuf_init(&out, max);
+			ok = json_add_string(&out, strings[i].text,
+					     strings[i].len);
+			if (ok != (max == needs))
+				fail_msg("%s: %d in %zu bytes",
+					 strings[i].name, ok, max);
+			if (ok && strcmp(dynbuf_str(&out),
+					 strings[i].want) != 0)
+				fail_msg("%s: %s", strings[i].name,
+					 dynbuf_str(&out));
+		}
+	}
+}
+
+static void
+test_add_member(void **state)
+{
+	DYNBUF_AUTO out;
+	DYNBUF_AUTO alone;
+
+	(void)state;
+	dynbuf_init(&out, 1000);
+	dynbuf_adds(&out, "{");
+	assert_true(json_add_member(&out, "a", "1"));
+	assert_true(json_add_member(&out, "b", "x\"y"));
+	dynbuf_adds(&out, ",\"c\":[{");
+	assert_true(json_add_member(&out, "d", ""));
+	dynbuf_adds(&out, "}]");
+	assert_true(json_add_member(&out, "e", "{"));
+	assert_true(json_add_member(&out, "f", ","));
+	dynbuf_adds(&out, ",");
+	assert_true(json_add_member(&out, "g", ""));
+	dynbuf_adds(&out, "}");
+	assert_string_equal(dynbuf_str(&out),
+			    "{\"a\":\"1\",\"b\":\"x\\\"y\",\"c\":[{\"d\":\"\"}]"
+			    ",\"e\":\"{\",\"f\":\",\",\"g\":\"\"}");
+
+	dynbuf_init(&alone, 8);
+	assert_false(json_add_member(&alone, "name", "value"));
+	dynbuf_clear(&alone);
+	assert_true(json_add_member(&alone, "a", "bc"));
+	assert_string_equal(dynbuf_str(&alone), "\"a\":\"bc\"");
+}
+
+/* --- reading -------------------------------------------------------------- */
+
+struct pairs {
+	struct dynbuf text;
+	size_t stop_after;
+	size_t n;
+};
+
+static bool
+on_pair(void *arg, const char *a, const char *b)
+{
+	struct pairs *p = arg;
+
+	dynbuf_addf(&p->text, "%s=%s ", a ? a : "NULL", b ? b : "NULL");
+	return ++p->n != p->stop_after;
+}
+
+static const struct {
+	const char *name;
+	const char *text;
+	const char *member;
+	const char *b;
+	size_t stop_after;
+	bool want;
+	const char *pairs;
+} walks[] = {
+	{ "an array", "[{\"i\":\"1\",\"n\":\"a\"},{\"n\":\"b\",\"i\":\"2\"}]",
+	  NULL, "n", 0, true, "1=a 2=b " },
+	{ "an empty array", "[]", NULL, "n", 0, true, "" },
+	{ "one member only", "[{\"i\":\"1\",\"n\":\"a\"}]", NULL, NULL, 0, true,
+	  "1=NULL " },
+	{ "members missing", "[{\"x\":1},{\"i\":\"2\"}]", NULL, "n", 0, true,
+	  "NULL=NULL 2=NULL " },
+	{ "members are no strings", "[{\"i\":1,\"n\":null}]", NULL, "n", 0,
+	  true, "NULL=NULL " },
+	{ "numbers too large for an integer",
+	  "[{\"i\":\"1\",\"x\":12345678901234567890}]", NULL, "n", 0, true,
+	  "1=NULL " },
+	{ "within an object", "{\"r\":[{\"i\":\"1\"}]}", "r", "n", 0, true,
+	  "1=NULL " },
+	{ "the function stops it", "[{\"i\":\"1\"},{\"i\":\"2\"}]", NULL, "n",
+	  1, false, "1=NULL " },
+	{ "an item is no object", "[{\"i\":\"1\"},[],{\"i\":\"2\"}]", NULL, "n",
+	  0, false, "1=NULL " },
+	{ "an object", "{\"i\":\"1\"}", NULL, "n", 0, false, "" },
+	{ "no such member", "{\"x\":[]}", "r", "n", 0, false, "" },
+	{ "the member is no array", "{\"r\":{}}", "r", "n", 0, false, "" },
+	{ "an array instead of an object", "[]", "r", "n", 0, false, "" },
+	{ "a string", "\"x\"", NULL, "n", 0, false, "" },
+	{ "not JSON", "[{\"i\":\"1\"},", NULL, "n", 0, false, "" },
+	{ "more behind it", "[] x", NULL, "n", 0, false, "" },
+	{ "nothing", "", NULL, "n", 0, false, "" },
+};
+
+static void
+test_each(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(walks) / sizeof(walks[0]); i++) {
+		struct pairs p = { .stop_after = walks[i].stop_after };
+		bool ok;
+
+		dynbuf_init(&p.text, 1000);
+		ok = json_each(walks[i].text, strlen(walks[i].text),
+			       walks[i].member, "i", walks[i].b, on_pair, &p);
+		if (ok != walks[i].want ||
+		    strcmp(dynbuf_str(&p.text), walks[i].pairs) != 0)
+			fail_msg("%s: %d %s", walks[i].name, ok,
+				 dynbuf_str(&p.text));
+		dynbuf_clear(&p.text);
+	}
+}
+
+static const struct {
+	const char *name;
+	const char *text;
+	const char *want; /* in 6 bytes; NULL: none */
+} members[] = {
+	{ "there", "{\"a\":\"xyz\"}", "xyz" },
+	{ "empty", "{\"a\":\"\"}", "" },
+	{ "as long as fits", "{\"a\":\"12345\"}", "12345" },
+	{ "one too long", "{\"a\":\"123456\"}", NULL },
+	{ "escapes", "{\"a\":\"\\u00e9\\n\"}", "\xc3\xa9\n" },
+	{ "a number", "{\"a\":1}", NULL },
+	{ "null", "{\"a\":null}", NULL },
+	{ "missing", "{\"b\":\"x\"}", NULL },
+	{ "an array", "[\"a\"]", NULL },
+	{ "NUL in it", "{\"a\":\"x\\u0000y\"}", NULL },
+	{ "not JSON", "{\"a\":\"x\"", NULL },
+	{ "not UTF-8", "{\"a\":\"\xff\"}", NULL },
+	{ "nothing", "", NULL },
+};
+
+static void
+test_get_string(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
+		char *dst = malloc(6);
+		bool ok;
+
+		assert_non_null(dst);
+		ok = json_get_string(members[i].text, strlen(members[i].text),
+				     "a", dst, 6);
+		if (ok != (members[i].want != NULL) ||
+		    (ok && strcmp(dst, members[i].want) != 0))
+			fail_msg("%s: %d", members[i].name, ok);
+		free(dst);
+	}
+}
+
+static const struct {
+	const char *name;
+	const char *text;
+	const char *want; /* in 12 bytes; NULL: none */
+} words[] = {
+	{ "there", "{\"a\":\"xyz\"}", "xyz" },
+	{ "empty is none", "{\"a\":\"\"}", NULL },
+	{ "too long is cut", "{\"a\":\"1234567890abc\"}", "12345678..." },
+	{ "line ends", "{\"a\":\"x\\r\\ny\"}", "x y" },
+	{ "control characters", "{\"a\":\"x\\u001by\"}", "x?y" },
+	{ "NUL", "{\"a\":\"x\\u0000y\"}", "x?y" },
+	{ "a number", "{\"a\":1}", NULL },
+	{ "missing", "{\"b\":\"x\"}", NULL },
+	{ "not JSON", "<html>", NULL },
+};
+
+static void
+test_get_words(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		char *dst = malloc(12);
+		bool ok;
+
+		assert_non_null(dst);
+		ok = json_get_words(words[i].text, strlen(words[i].text), "a",
+				    dst, 12);
+		if (ok != (words[i].want != NULL) ||
+		    (ok && strcmp(dst, words[i].want) != 0))
+			fail_msg("%s: %d %s", words[i].name, ok, ok ? dst : "");
+		free(dst);
+	}
+}
+
+/* --- checking ------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	const char *text;
+	const char *error; /* NULL: it is an object */
+} objects[] = {
+	{ "empty object", "{}", NULL },
+	{ "blanks around", " \n{ } \t", NULL },
+	{ "all kinds", "{\"a\":[1,-2.5e+3,true,false,null,\"x\",{}]}", NULL },
+	{ "large and long numbers",
+	  "{\"a\":12345678901234567890,\"b\":1.0,\"c\":-0,"
+	  "\"d\":0.1000000000000000000000000001}", NULL },
+	{ "a key twice", "{\"a\":1,\"a\":2}", NULL },
+	{ "an empty key", "{\"\":1}", NULL },
+	{ "UTF-8", "{\"\xc3\xa9\":\"\xf0\x9f\x98\x80\"}", NULL },
+	{ "escapes", "{\"a\":\"\\u00e9\\ud83d\\ude00\\/\"}", NULL },
+	{ "brackets in a string", "{\"a\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+				  "\\\"[{\"}", NULL },
+	{ "nothing", "", "it ends too early" },
+	{ "blanks", "  ", "it ends too early" },
+	{ "an array", "[1,2]", "not a JSON object" },
+	{ "a string", "\"a\"", "not a JSON object" },
+	{ "a number", "12", "not a JSON object" },
+	{ "null", "null", "not a JSON object" },
+	{ "a word", "hello", "syntax error" },
+	{ "trailing comma", "{\"a\":1,}", "syntax error" },
+	{ "trailing comma in an array", "{\"a\":[1,]}", "syntax error" },
+	{ "missing comma", "{\"a\":1 \"b\":2}", "syntax error" },
+	{ "single quotes", "{'a':1}", "syntax error" },
+	{ "no quotes", "{a:1}", "syntax error" },
+	{ "a comment", "{\"a\":1/*x*/}", "syntax error" },
+	{ "NaN", "{\"a\":NaN}", "syntax error" },
+	{ "a leading zero", "{\"a\":01}", "syntax error" },
+	{ "a plus sign", "{\"a\":+1}", "syntax error" },
+	{ "no digits behind the dot", "{\"a\":1.}", "syntax error" },
+	{ "a line end in a string", "{\"a\":\"x\ny\"}", "syntax error" },
+	{ "half a surrogate", "{\"a\":\"\\ud800\"}", "syntax error" },
+	{ "an unknown escape", "{\"a\":\"\\x\"}", "syntax error" },
+	{ "not closed", "{\"a\":1", "it ends too early" },
+	{ "string not closed", "{\"a", "it ends too early" },
+	{ "two objects", "{}{}", "something follows the JSON text" },
+	{ "a word behind it", "{} x", "something follows the JSON text" },
+	{ "NUL escaped", "{\"a\":\"\\u0000\"}", "a NUL character" },
+	{ "NUL escaped in a key", "{\"\\u0000\":1}", "a NUL character" },
+	{ "not UTF-8", "{\"a\":\"\xff\"}", "invalid UTF-8" },
+	{ "a surrogate as UTF-8", "{\"a\":\"\xed\xa0\x80\"}", "invalid UTF-8" },
+	{ "a number beyond all", "{\"a\":1e999}", "a number out of range" },
+	{ "a byte order mark", "\xef\xbb\xbf{}", "syntax error" },
+};
+
+static void
+test_check_object(void **state)
+{
+	unsigned bad = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
+		size_t len = strlen(objects[i].text);
+		char *text = malloc(len != 0 ? len : 1);
+		char error[128];
+		const char *got;
+
+		assert_non_null(text);
+		memcpy(text, objects[i].text, len);
+		got = json_check_object(text, len, error, sizeof(error));
+		free(text);
+		if ((got == NULL) != (objects[i].error == NULL) ||
+		    (got != NULL && strstr(got, objects[i].error) == NULL)) {
+			printf("%s: %s\n", objects[i].name, got ? got : "good");
+			bad++;
+		}
+	}
+	assert_int_equal(bad, 0);
+}
+
+static void
+test_check_nul(void **state)
+{
+	char error[128];
+
+	(void)state;
+	assert_non_null(json_check_object("{\"a\":1}\0", 8, error,
+					  sizeof(error)));
+	assert_non_null(json_check_object("{\"a\0\":1}", 8, error,
+					  sizeof(error)));
+	assert_null(json_check_object("{\"a\":1}x", 7, error, sizeof(error)));
+}
+
+/* The place of a fault is told, the text around it never. */
+static void
+test_check_keeps_secrets(void **state)
+{
+	static const char text[] = "{\"card\": 4111222233334444 secret}";
+	char error[128];
+	const char *got;
+
+	(void)state;
+	got = json_check_object(text, strlen(text), error, sizeof(error));
+	assert_ptr_equal(got, error);
+	assert_null(strstr(got, "4111"));
+	assert_null(strstr(got, "secret"));
+	assert_non_null(strstr(got, "column 3"));
+}
+
+static const char *
+check_nested(size_t depth, char open, char close, char *error, size_t size)
+{
+	DYNBUF_AUTO text;
+	const char *got;
+
+	dynbuf_init(&text, 1 << 20);
+	dynbuf_adds(&text, "{\"a\":");
+	for (size_t i = 1; i < depth; i++)
+		dynbuf_addf(&text, open == '{' && i + 1 < depth ? "{\"a\":"
+								: "%c", open);
+	for (size_t i = 1; i < depth; i++)
+		dynbuf_add(&text, &close, 1);
+	dynbuf_adds(&text, "}");
+	got = json_check_object(text.data, text.len, error, size);
+	return got;
+}
+
+static void
+test_depth(void **state)
+{
+	char error[128];
+
+	(void)state;
+	assert_int_equal(JSON_DEPTH_MAX, 32);
+	assert_null(check_nested(32, '[', ']', error, sizeof(error)));
+	assert_null(check_nested(32, '{', '}', error, sizeof(error)));
+	assert_string_equal(check_nested(33, '[', ']', error, sizeof(error)),
+			    "nested deeper than 32 levels");
+	assert_string_equal(check_nested(33, '{', '}', error, sizeof(error)),
+			    "nested deeper than 32 levels");
+	assert_string_equal(check_nested(100000, '[', ']', error,
+					 sizeof(error)),
+			    "nested deeper than 32 levels");
+}
+
+/* Next to each other is not deeper. */
+static void
+test_wide(void **state)
+{
+	DYNBUF_AUTO text;
+	char error[128];
+
+	(void)state;
+	dynbuf_init(&text, 1 << 20);
+	dynbuf_adds(&text, "{\"a\":[[]");
+	for (int i = 0; i < 1000; i++)
+		dynbuf_adds(&text, ",[{\"x\":[]}]");
+	dynbuf_adds(&text, "]}");
+	assert_null(json_check_object(text.data, text.len, error,
+				      sizeof(error)));
+}
+
+static int
+setup(void **state)
+{
+	(void)state;
+	json_text_init();
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_add_string),
+		cmocka_unit_test(test_add_member),
+		cmocka_unit_test(test_each),
+		cmocka_unit_test(test_get_string),
+		cmocka_unit_test(test_get_words),
+		cmocka_unit_test(test_check_object),
+		cmocka_unit_test(test_check_nul),
+		cmocka_unit_test(test_check_keeps_secrets),
+		cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_wide),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
