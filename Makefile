@@ -78,6 +78,7 @@ MILTER_SRC := \
 	milter/key_wait.c \
 	milter/listener.c \
 	milter/log.c \
+	milter/pool_wake.c \
 	milter/retry_memory.c \
 	milter/sasl.c \
 	milter/sasl_protocol.c \

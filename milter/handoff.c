@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "handoff.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +13,7 @@
 #include "http_pool.h"
 #include "key_check.h"
 #include "log.h"
+#include "pool_wake.h"
 #include "policy/account.h"
 #include "policy/api.h"
 #include "policy/outgoing.h"
@@ -205,6 +207,44 @@ slot_fail(struct slot *s)
 		       "too many calls are under way");
 }
 
+/* Until a time of the monotonic clock at most; under the lock. */
+static bool
+wait_until(struct batch *b, const struct timespec *until)
+{
+	int r = 0;
+
+	while (b->pending > 0 && r != ETIMEDOUT)
+		r = pthread_cond_clockwait(&b->idle, &b->lock, CLOCK_MONOTONIC,
+					   until);
+	return b->pending == 0;
+}
+
+/* The pool ends every call by its deadline. */
+static void
+wait_for_all(struct batch *b)
+{
+	struct timespec soon;
+	bool done;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &soon);
+	soon.tv_nsec += POOL_WAKE_AFTER_MS * 1000000L;
+	if (soon.tv_nsec >= 1000000000L) {
+		soon.tv_sec++;
+		soon.tv_nsec -= 1000000000L;
+	}
+	pthread_mutex_lock(&b->lock);
+	b->pending--;
+	done = wait_until(b, &soon);
+	pthread_mutex_unlock(&b->lock);
+	if (done)
+		return;
+	pool_wake_send(b->services->pool);
+	pthread_mutex_lock(&b->lock);
+	while (b->pending > 0)
+		pthread_cond_wait(&b->idle, &b->lock);
+	pthread_mutex_unlock(&b->lock);
+}
+
 /* Calls the API for n recipients at once and waits for all. */
 static void
 run(struct batch *b, struct slot *slots, const size_t *recipients, size_t n)
@@ -225,12 +265,7 @@ run(struct batch *b, struct slot *slots, const size_t *recipients, size_t n)
 		b->pending--;
 		pthread_mutex_unlock(&b->lock);
 	}
-	/* The pool ends every call by its deadline. */
-	pthread_mutex_lock(&b->lock);
-	b->pending--;
-	while (b->pending > 0)
-		pthread_cond_wait(&b->idle, &b->lock);
-	pthread_mutex_unlock(&b->lock);
+	wait_for_all(b);
 	for (size_t i = 0; i < n; i++)
 		slot_settle(&slots[i]);
 }

@@ -9,6 +9,7 @@
 
 #include "config.h"
 #include "key_cache.h"
+#include "pool_wake.h"
 #include "retry_memory.h"
 #include "services.h"
 
@@ -58,6 +59,7 @@ run(void *arg)
 
 	while (sleep_a_second(h)) {
 		(void)key_cache_flush(h->services->key_cache);
+		pool_wake_connect(h->services->pool);
 		if (++seconds % SWEEP_EVERY_S == 0)
 			sweep(h->services);
 	}

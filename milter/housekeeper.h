@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * housekeeper: a thread for what nobody should wait for: the key cache's
- * writing behind, once a second, and forgetting what is too old.
+ * writing behind and the pool's wake-up connection, once a second, and
+ * forgetting what is too old.
  */
 #ifndef TXM_MILTER_HOUSEKEEPER_H
 #define TXM_MILTER_HOUSEKEEPER_H

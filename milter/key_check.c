@@ -19,7 +19,8 @@
 /* A fresh answer is refreshed when this part of its time is over. */
 #define REFRESH_AT(ttl) ((ttl) / 10 * 8 + (ttl) % 10 * 8 / 10)
 /* After a check that could not be made, keys that are known count without
- * asking for so long: a hanging control plane must not delay every message. */
+ * asking: a hanging control plane must not delay every message. Each time so
+ * much has passed, one check in the background looks whether it is back. */
 #define GRACE_S 10
 
 #define BUCKETS 256
@@ -29,6 +30,7 @@
 struct waiter {
 	key_answer_fn *fn;
 	void *arg;
+	char account[ACCOUNT_ID_MAX + 1]; /* it must be this one's; "": any */
 	struct waiter *next;
 };
 
@@ -44,8 +46,9 @@ struct check {
 	char header[HEADER_SIZE];
 	const char *headers[3];
 	int64_t deadline_ms;
-	struct waiter *waiters; /* guarded by key_check.lock, and the two */
+	struct waiter *waiters; /* guarded by key_check.lock, to the end */
 	unsigned n_waiters;
+	bool refused; /* by the API at hand-off, meanwhile */
 	struct check *next;
 };
 
@@ -54,7 +57,7 @@ struct key_check {
 	char *url;
 	struct key_cache *cache;
 	struct http_pool *pool;
-	atomic_llong grace_until;
+	atomic_llong grace_until; /* 0: the last check was answered */
 
 	pthread_mutex_t lock; /* guards running, and lists in its members */
 	struct check *running[BUCKETS];
@@ -140,6 +143,10 @@ key_check_free(struct key_check **kp)
 
 	if (kc == NULL)
 		return;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		if (kc->running[i] != NULL)
+			abort();
+	}
 	(void)pthread_mutex_destroy(&kc->lock);
 	free(kc->url);
 	free(kc);
@@ -175,22 +182,42 @@ answer_good(struct key_record *r, key_answer_fn *fn, void *arg)
 	fn(arg, KEY_GOOD, id);
 }
 
+/* What was known counts so long when the control plane cannot say. A clock
+ * that was set back makes records of the future: they count too. */
+static bool
+is_usable(const struct key_check *kc, const struct key_record *r)
+{
+	return !r->wrong &&
+	       now_s(kc) - r->checked < (int64_t)kc->settings.stale;
+}
+
+/* True for one caller in GRACE_S. */
+static bool
+is_my_turn(struct key_check *kc)
+{
+	long long until = atomic_load(&kc->grace_until);
+	int64_t now = now_s(kc);
+
+	return until != 0 && now >= until &&
+	       atomic_compare_exchange_strong(&kc->grace_until, &until,
+					      now + GRACE_S);
+}
+
 enum freshness { FRESH, AGING, EXPIRED };
 
-/* A clock that was set back makes records of the future: they are old. */
 static enum freshness
-freshness(const struct key_check *kc, const struct key_record *r)
+freshness(struct key_check *kc, const struct key_record *r)
 {
 	const struct key_check_settings *s = &kc->settings;
-	int64_t now = now_s(kc);
-	int64_t age = now - r->checked;
+	int64_t age = now_s(kc) - r->checked;
+	int64_t ttl = r->wrong ? s->negative_ttl : s->ttl;
+	bool in_time = age >= 0 && age < ttl;
 
-	if (age < 0 || age >= (int64_t)(r->wrong ? s->negative_ttl : s->ttl))
-		return !r->wrong && age >= 0 && age < (int64_t)s->stale &&
-			       now < atomic_load(&kc->grace_until)
-			   ? FRESH
-			   : EXPIRED;
-	return !r->wrong && age >= (int64_t)REFRESH_AT(s->ttl) ? AGING : FRESH;
+	if (in_time && (r->wrong || age < (int64_t)REFRESH_AT(s->ttl)))
+		return FRESH;
+	if (is_usable(kc, r) && atomic_load(&kc->grace_until) != 0)
+		return is_my_turn(kc) ? AGING : FRESH;
+	return in_time ? AGING : EXPIRED;
 }
 
 /* --- a check -------------------------------------------------------------- */
@@ -213,7 +240,7 @@ find_running(struct key_check *kc, const uint8_t *hash)
 }
 
 static struct waiter *
-end_running(struct check *check)
+end_running(struct check *check, bool *refused_r)
 {
 	struct key_check *kc = check->kc;
 	struct check **at = bucket_of(kc, check->hash);
@@ -225,22 +252,44 @@ end_running(struct check *check)
 	*at = check->next;
 	waiters = check->waiters;
 	check->waiters = NULL;
+	*refused_r = check->refused;
 	pthread_mutex_unlock(&kc->lock);
 	return waiters;
 }
 
+static struct waiter *
+waiter_new(const char *account, key_answer_fn *fn, void *arg)
+{
+	struct waiter *w = need(calloc(1, sizeof(*w)));
+
+	(void)snprintf(w->account, sizeof(w->account), "%s", account);
+	w->fn = fn;
+	w->arg = arg;
+	return w;
+}
+
 static void
-answer_all(struct waiter *w, enum key_status status, const struct check *check,
-	   const struct account *account)
+answer_waiter(const struct waiter *w, enum key_status status,
+	      const struct check *check)
+{
+	struct identity *id = NULL;
+
+	if (status == KEY_GOOD && w->account[0] != '\0' &&
+	    strcmp(w->account, check->account->id) != 0)
+		status = KEY_WRONG;
+	if (status == KEY_GOOD)
+		id = identity_new(account_copy(check->account), check->key_id,
+				  check->key);
+	w->fn(w->arg, status, id);
+}
+
+static void
+answer_all(struct waiter *w, enum key_status status, const struct check *check)
 {
 	while (w != NULL) {
 		struct waiter *next = w->next;
-		struct identity *id = NULL;
 
-		if (status == KEY_GOOD)
-			id = identity_new(account_copy(account), check->key_id,
-					  check->key);
-		w->fn(w->arg, status, id);
+		answer_waiter(w, status, check);
 		free(w);
 		w = next;
 	}
@@ -255,6 +304,19 @@ check_free(struct check *check)
 	free(check);
 }
 
+static void
+log_failure(const struct check *check, enum key_status status)
+{
+	const struct http_call *call = &check->call;
+	char why[LOG_QUOTE_SIZE];
+
+	log_warning("keys", "check key=%s result=%s status=%u error=%s",
+		    check->key_id, status == KEY_GOOD ? "stale" : "unknown",
+		    call->status,
+		    log_quote(why, call->error[0] != '\0' ? call->error
+							  : "unusable answer"));
+}
+
 /* The control plane cannot say: what was known may still count. */
 static enum key_status
 fall_back(struct check *check)
@@ -262,50 +324,60 @@ fall_back(struct check *check)
 	struct key_check *kc = check->kc;
 	enum key_status status = KEY_UNKNOWN;
 	struct key_record r;
-	char why[LOG_QUOTE_SIZE];
-	int64_t age;
 
-	if (key_cache_get(kc->cache, check->key, strlen(check->key), &r)) {
-		age = now_s(kc) - r.checked;
-		if (!r.wrong && age >= 0 && age < (int64_t)kc->settings.stale) {
-			status = KEY_GOOD;
-			account_free(&check->account);
-			check->account = r.account;
-			r.account = NULL;
-		}
-		key_record_clear(&r);
+	if (key_cache_get(kc->cache, check->key, strlen(check->key), &r) &&
+	    is_usable(kc, &r)) {
+		status = KEY_GOOD;
+		account_free(&check->account);
+		check->account = r.account;
+		r.account = NULL;
 	}
+	key_record_clear(&r);
 	atomic_store(&kc->grace_until, now_s(kc) + GRACE_S);
-	log_warning("keys", "check key=%s result=%s status=%u error=%s",
-		    check->key_id, status == KEY_GOOD ? "stale" : "unknown",
-		    check->call.status, log_quote(why, check->call.error));
+	log_failure(check, status);
 	return status;
+}
+
+static void
+note_reachable(struct key_check *kc)
+{
+	if (atomic_exchange(&kc->grace_until, 0) != 0)
+		log_info("keys", "control plane answers again");
+}
+
+/* The cache learns the answer before the check is off the list, so that who
+ * comes in between finds one of them. */
+static enum key_status
+settle(struct check *check, enum api_key_answer answer)
+{
+	struct key_check *kc = check->kc;
+	size_t len = strlen(check->key);
+
+	if (answer == API_KEY_NO_IDEA)
+		return fall_back(check);
+	note_reachable(kc);
+	if (answer == API_KEY_BAD) {
+		key_cache_put_wrong(kc->cache, check->key, len, now_s(kc));
+		return KEY_WRONG;
+	}
+	key_cache_put(kc->cache, check->key, len, check->account, now_s(kc));
+	return KEY_GOOD;
 }
 
 static void
 conclude(struct check *check, enum api_key_answer answer)
 {
 	struct key_check *kc = check->kc;
-	size_t len = strlen(check->key);
-	enum key_status status = KEY_WRONG;
-	struct waiter *waiters;
+	enum key_status status = settle(check, answer);
+	bool refused;
+	struct waiter *waiters = end_running(check, &refused);
 
-	switch (answer) {
-	case API_KEY_GOOD:
-		status = KEY_GOOD;
-		atomic_store(&kc->grace_until, 0);
-		key_cache_put(kc->cache, check->key, len, check->account,
-			      now_s(kc));
-		break;
-	case API_KEY_BAD:
-		key_cache_put_wrong(kc->cache, check->key, len, now_s(kc));
-		break;
-	case API_KEY_NO_IDEA:
-		status = fall_back(check);
-		break;
+	if (refused) {
+		key_cache_put_wrong(kc->cache, check->key, strlen(check->key),
+				    now_s(kc));
+		status = KEY_WRONG;
 	}
-	waiters = end_running(check);
-	answer_all(waiters, status, check, check->account);
+	answer_all(waiters, status, check);
 	check_free(check);
 }
 
@@ -368,8 +440,8 @@ on_routes(struct http_call *call)
 	enum api_key_answer answer = read_answer(check);
 
 	if (answer == API_KEY_GOOD &&
-	    !s->format->read_routes(dynbuf_str(&call->answer),
-				    call->answer.len, check->account))
+	    !s->format->read_routes(dynbuf_str(&call->answer), call->answer.len,
+				    check->account))
 		answer = API_KEY_NO_IDEA;
 	if (answer == API_KEY_GOOD && s->ask_account) {
 		if (submit(check, s->format->account_path, on_account))
@@ -384,6 +456,7 @@ check_new(struct key_check *kc, const char *key, size_t len,
 	  const uint8_t *hash)
 {
 	struct check *c = need(calloc(1, sizeof(*c)));
+	int n;
 
 	c->kc = kc;
 	memcpy(c->hash, hash, CRYPTO_HASH_LEN);
@@ -392,30 +465,35 @@ check_new(struct key_check *kc, const char *key, size_t len,
 	/* The key stands for its account unless the API is asked. */
 	c->account = account_new(c->key_id);
 	c->deadline_ms = monotonic_ms() + kc->settings.timeout_ms;
-	(void)snprintf(c->header, sizeof(c->header), "%s: %s",
-		       kc->settings.format->key_header, c->key);
+	n = snprintf(c->header, sizeof(c->header), "%s: %s",
+		     kc->settings.format->key_header, c->key);
+	if (n < 0 || (size_t)n >= sizeof(c->header))
+		abort();
 	c->headers[0] = c->header;
 	c->headers[1] = "Accept: application/json";
 	return c;
 }
 
+static void
+add_waiter(struct check *check, struct waiter *w)
+{
+	w->next = check->waiters;
+	check->waiters = w;
+	check->n_waiters++;
+}
+
 /* Joins the check of this key, or begins one. fn NULL: a refresh, which
- * nobody waits for. */
+ * nobody waits for. account: the identity must be of this one; "": of any. */
 static void
 ask_control_plane(struct key_check *kc, const char *key, size_t len,
-		  key_answer_fn *fn, void *arg)
+		  const char *account, key_answer_fn *fn, void *arg)
 {
 	uint8_t hash[CRYPTO_HASH_LEN];
-	struct waiter *w = NULL;
+	struct waiter *w = fn != NULL ? waiter_new(account, fn, arg) : NULL;
 	struct check *running, *fresh = NULL;
-	bool full = false;
+	bool full;
 
 	crypto_hash(key, len, hash);
-	if (fn != NULL) {
-		w = need(calloc(1, sizeof(*w)));
-		w->fn = fn;
-		w->arg = arg;
-	}
 	pthread_mutex_lock(&kc->lock);
 	running = find_running(kc, hash);
 	if (running == NULL) {
@@ -424,11 +502,8 @@ ask_control_plane(struct key_check *kc, const char *key, size_t len,
 		*bucket_of(kc, hash) = fresh;
 	}
 	full = running->n_waiters >= WAITERS_MAX;
-	if (w != NULL && !full) {
-		w->next = running->waiters;
-		running->waiters = w;
-		running->n_waiters++;
-	}
+	if (w != NULL && !full)
+		add_waiter(running, w);
 	pthread_mutex_unlock(&kc->lock);
 	if (w != NULL && full) {
 		free(w);
@@ -444,17 +519,17 @@ ask_control_plane(struct key_check *kc, const char *key, size_t len,
 /* Answers from a record, or asks. Clears the record. */
 static void
 answer_or_ask(struct key_check *kc, struct key_record *r, const char *key,
-	      size_t len, key_answer_fn *fn, void *arg)
+	      size_t len, const char *account, key_answer_fn *fn, void *arg)
 {
 	enum freshness f = freshness(kc, r);
 
 	if (f == EXPIRED) {
-		ask_control_plane(kc, key, len, fn, arg);
+		ask_control_plane(kc, key, len, account, fn, arg);
 	} else if (r->wrong) {
 		fn(arg, KEY_WRONG, NULL);
 	} else {
 		if (f == AGING)
-			ask_control_plane(kc, key, len, NULL, NULL);
+			ask_control_plane(kc, key, len, "", NULL, NULL);
 		answer_good(r, fn, arg);
 	}
 	key_record_clear(r);
@@ -469,20 +544,30 @@ key_check_ask(struct key_check *kc, const char *key, size_t len,
 	if (!key_is_plausible(key, len))
 		fn(arg, KEY_WRONG, NULL);
 	else if (key_cache_get(kc->cache, key, len, &r))
-		answer_or_ask(kc, &r, key, len, fn, arg);
+		answer_or_ask(kc, &r, key, len, "", fn, arg);
 	else
-		ask_control_plane(kc, key, len, fn, arg);
+		ask_control_plane(kc, key, len, "", fn, arg);
 }
 
-/* The key id of "account:keyid" or "account:keyid+sub"; false when the name
- * is of no such form. */
+static bool
+is_subaccount(const char *s)
+{
+	size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789"
+			       "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-");
+
+	return len > 0 && len <= ACCOUNT_ID_MAX && s[len] == '\0';
+}
+
+/* The parts of "account:keyid" or "account:keyid+sub"; false when the name is
+ * of no such form. */
 static bool
 split_user(const char *user, char account_r[ACCOUNT_ID_MAX + 1],
 	   char key_id_r[KEY_ID_LEN + 1])
 {
 	const char *colon = strchr(user, ':');
-	size_t account_len = colon ? (size_t)(colon - user) : 0;
-	size_t id_len = colon ? strcspn(colon + 1, "+") : 0;
+	size_t account_len = colon != NULL ? (size_t)(colon - user) : 0;
+	size_t id_len = colon != NULL ? strcspn(colon + 1, "+") : 0;
+	const char *rest;
 
 	if (account_len == 0 || account_len > ACCOUNT_ID_MAX ||
 	    id_len != KEY_ID_LEN)
@@ -491,7 +576,9 @@ split_user(const char *user, char account_r[ACCOUNT_ID_MAX + 1],
 	account_r[account_len] = '\0';
 	memcpy(key_id_r, colon + 1, id_len);
 	key_id_r[id_len] = '\0';
-	return key_id_is_valid(key_id_r);
+	rest = colon + 1 + id_len;
+	return key_id_is_valid(key_id_r) &&
+	       (*rest == '\0' || is_subaccount(rest + 1));
 }
 
 void
@@ -519,12 +606,24 @@ key_check_ask_user(struct key_check *kc, const char *user, key_answer_fn *fn,
 		return;
 	}
 	memcpy(key, r.key, sizeof(key));
-	answer_or_ask(kc, &r, key, strlen(key), fn, arg);
+	answer_or_ask(kc, &r, key, strlen(key), account, fn, arg);
 	crypto_wipe(key, sizeof(key));
 }
 
+/* A check under way may have been answered before the key was refused: its
+ * answer must not bring the key back. */
 void
 key_check_refused(struct key_check *kc, const struct identity *id)
 {
-	key_cache_put_wrong(kc->cache, id->key, strlen(id->key), now_s(kc));
+	size_t len = strlen(id->key);
+	uint8_t hash[CRYPTO_HASH_LEN];
+	struct check *running;
+
+	crypto_hash(id->key, len, hash);
+	pthread_mutex_lock(&kc->lock);
+	running = find_running(kc, hash);
+	if (running != NULL)
+		running->refused = true;
+	pthread_mutex_unlock(&kc->lock);
+	key_cache_put_wrong(kc->cache, id->key, len, now_s(kc));
 }

@@ -6,7 +6,8 @@
  * control plane (GET {url}{routes_path}), once per key however many ask at
  * the same time. An answer that is getting old is refreshed ahead, in the
  * background. When the control plane cannot be reached, what was known for
- * less than key_stale still counts. Thread-safe.
+ * less than `stale` still counts; nobody waits then but for a key that is not
+ * known. Thread-safe.
  */
 #ifndef TXM_MILTER_KEY_CHECK_H
 #define TXM_MILTER_KEY_CHECK_H
@@ -32,7 +33,8 @@ void identity_free(struct identity **id);
 
 /* "account:keyid", as Postfix is told. */
 #define IDENTITY_USER_MAX (64 + 1 + KEY_ID_LEN)
-void identity_user(const struct identity *id, char user_r[IDENTITY_USER_MAX + 1]);
+void identity_user(const struct identity *id,
+		   char user_r[IDENTITY_USER_MAX + 1]);
 
 /* Overwrites each occurrence of a key in text that a peer sent. */
 void identity_hide_key(char *data, size_t len, const char *key);
@@ -57,17 +59,19 @@ struct key_check *key_check_new(const struct key_check_settings *settings,
 void key_check_free(struct key_check **kc);
 
 /* The answer to one question; `id` is the receiver's to free, NULL unless
- * GOOD. Runs in the asking thread when the cache answers, else in the HTTP
- * pool's, where it must not block. */
+ * GOOD. Runs in the asking thread when the cache answers or nothing can be
+ * asked, else in the HTTP pool's, where it must not block. */
 typedef void key_answer_fn(void *arg, enum key_status status,
 			   struct identity *id);
 
-/* Asks about a key as the client gave it (copied). fn is called exactly once, maybe
- * before this returns. */
+/* Asks about a key as the client gave it (copied). fn is called exactly once,
+ * maybe before this returns. */
 void key_check_ask(struct key_check *kc, const char *key, size_t len,
 		   key_answer_fn *fn, void *arg);
 
-/* The same for the user name Postfix was told ("account:keyid"). */
+/* The same for the user name Postfix was told: "account:keyid", maybe with
+ * "+subaccount". WRONG when the key is not that account's. UNKNOWN when the
+ * key id is not known here: we told Postfix that name, so the loss is ours. */
 void key_check_ask_user(struct key_check *kc, const char *user,
 			key_answer_fn *fn, void *arg);
 

@@ -94,6 +94,18 @@ wait_until(struct key_wait *w, unsigned timeout_ms)
 		r = pthread_cond_timedwait(&w->answered, &w->lock, &t);
 }
 
+bool
+key_wait_ready(struct key_wait *w, unsigned timeout_ms)
+{
+	bool ready;
+
+	pthread_mutex_lock(&w->lock);
+	wait_until(w, timeout_ms);
+	ready = w->has_answer;
+	pthread_mutex_unlock(&w->lock);
+	return ready;
+}
+
 enum key_status
 key_wait_take(struct key_wait **wp, unsigned timeout_ms,
 	      struct identity **identity_r)

@@ -9,6 +9,8 @@
 #ifndef TXM_MILTER_KEY_WAIT_H
 #define TXM_MILTER_KEY_WAIT_H
 
+#include <stdbool.h>
+
 #include "key_check.h"
 
 struct key_wait;
@@ -17,6 +19,9 @@ struct key_wait;
 struct key_wait *key_wait_key(struct key_check *kc, const char *key,
 			      size_t len);
 struct key_wait *key_wait_user(struct key_check *kc, const char *user);
+
+/* Waits at most timeout_ms; true when the answer is there. */
+bool key_wait_ready(struct key_wait *w, unsigned timeout_ms);
 
 /* Waits for the answer, at most timeout_ms (then KEY_UNKNOWN). *identity_r is
  * the caller's to free. Frees the question. */

@@ -355,3 +355,26 @@ listener_open(const char *spec, const char *group, char **error_r)
 		return open_unix(&a, group, error_r);
 	return open_inet(&a, spec, error_r);
 }
+
+int
+listener_connect(const char *spec)
+{
+	struct address a;
+	const char *error;
+	int fd, saved;
+
+	if (!parse(spec, &a, &error)) {
+		errno = EINVAL;
+		return -1;
+	}
+	fd = socket(a.u.any.sa_family,
+		    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	if (connect(fd, &a.u.any, a.len) == 0 || errno == EINPROGRESS)
+		return fd;
+	saved = errno;
+	(void)close(fd);
+	errno = saved;
+	return -1;
+}

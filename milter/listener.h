@@ -18,6 +18,10 @@ bool listener_check(const char *spec, const char **error_r);
  * use". inet has no group. -1 and an error text (free()). */
 int listener_open(const char *spec, const char *group, char **error_r);
 
+/* A non-blocking connection to a socket that somebody listens on; never waits.
+ * -1 and errno. */
+int listener_connect(const char *spec);
+
 /* Sets mode and group of a UNIX socket that somebody else made; nothing for
  * inet. -1 and an error text (free()). */
 int listener_permit(const char *spec, const char *group, char **error_r);

@@ -22,12 +22,14 @@ static const struct {
 	[LOG_LEVEL_DEBUG] = { "debug", LOG_DEBUG },
 };
 
+static int process_id; /* set by log_open(): getpid() is a system call */
 static atomic_bool to_syslog;
 static atomic_int threshold = LOG_LEVEL_INFO;
 
 void
 log_open(int to_stderr, enum log_level level)
 {
+	process_id = (int)getpid();
 	if (!to_stderr)
 		openlog("txmilter", LOG_PID | LOG_NDELAY, LOG_MAIL);
 	atomic_store(&to_syslog, !to_stderr);
@@ -69,7 +71,7 @@ write_stderr(const char *name, const char *id, const char *text)
 {
 	char line[LOG_LINE_MAX + 64];
 	int n = snprintf(line, sizeof(line), "txmilter[%d]: %s%s%s: %s\n",
-			 (int)getpid(), name, *name ? ": " : "", id, text);
+			 process_id, name, *name ? ": " : "", id, text);
 
 	if (n < 0)
 		return;

@@ -29,6 +29,7 @@
 #include "key_check.h"
 #include "listener.h"
 #include "log.h"
+#include "pool_wake.h"
 #include "policy/dialect.h"
 #include "policy/json_text.h"
 #include "retry_memory.h"
@@ -202,6 +203,19 @@ start_milter(struct daemon *d)
 			      d->config->socket_group, &d->error);
 }
 
+static int
+start_pool_wake(struct daemon *d)
+{
+	d->services.pool = pool_wake_new(d->config->milter_socket);
+	return 0;
+}
+
+static void
+stop_pool_wake(struct daemon *d)
+{
+	pool_wake_free(&d->services.pool);
+}
+
 /* In this order; the sockets last, so that who connects is served. */
 static const struct part {
 	const char *name;
@@ -214,6 +228,7 @@ static const struct part {
 	{ "retry memory", start_retries, stop_retries },
 	{ "HTTP", start_http, NULL },
 	{ "key check", start_keys, stop_http_and_keys },
+	{ "worker pool", start_pool_wake, stop_pool_wake },
 	{ "housekeeper", start_housekeeper, stop_housekeeper },
 	{ "SASL socket", start_sasl, stop_sasl },
 	{ "milter socket", start_milter, NULL },

@@ -13,6 +13,7 @@ struct config;
 struct http_pool;
 struct key_cache;
 struct key_check;
+struct pool_wake;
 struct retry_memory;
 
 struct services {
@@ -21,6 +22,7 @@ struct services {
 	struct key_cache *key_cache;
 	struct key_check *keys;
 	struct retry_memory *retries;
+	struct pool_wake *pool;
 	atomic_uint handoffs; /* waiting for an API now */
 
 	/* The gate for stopping: a callback that uses what is above counts

@@ -9,6 +9,7 @@
 #include "handoff.h"
 #include "key_wait.h"
 #include "log.h"
+#include "pool_wake.h"
 #include "policy/account.h"
 #include "policy/body.h"
 #include "policy/dialect.h"
@@ -169,6 +170,8 @@ identify(struct session *s, struct identity **identity_r,
 	*identity_r = NULL;
 	if (s->key == NULL)
 		return true;
+	if (!key_wait_ready(s->key, POOL_WAKE_AFTER_MS))
+		pool_wake_send(s->services->pool);
 	switch (key_wait_take(&s->key,
 			      s->services->config->check_timeout_ms +
 				  KEY_WAIT_SLACK_MS,

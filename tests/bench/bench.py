@@ -24,6 +24,7 @@ BUILD/bench/results.jsonl.
 import argparse
 import json
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -229,6 +230,8 @@ def parse_arguments():
 
 
 def main():
+    # So that Postfix and the rest end with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     args = parse_arguments()
     messages = args.build / "bench" / "messages"
     write_messages(messages)

@@ -37,7 +37,7 @@ WITHOUT_TLS = (("-o smtpd_tls_auth_only=yes", "-o smtpd_tls_auth_only=no"),)
 
 # Instead of the harness' obstacle course for tests. The limits are those that
 # a machine for 200 connections needs.
-MAIN_CF = """
+MAIN_CF = """\
 default_transport = discard:
 default_process_limit = 2000
 mynetworks = 192.0.2.0/24
@@ -139,10 +139,15 @@ class Rig:
 
     def _write_main_cf(self):
         """Keeps what the instance needs, which is what stands above the first
-        empty line."""
+        empty line. A parameter given twice would be a warning of each process
+        at its start; postlogd's own waits for ever when others fill its
+        socket first."""
         path = self.postfix.etc / "main.cf"
+        ours = {line.split(" ")[0] for line in MAIN_CF.splitlines()}
         needed = path.read_text().split("\n\n")[0]
-        path.write_text(needed + MAIN_CF)
+        path.write_text("".join(
+            f"{line}\n" for line in needed.splitlines()
+            if line.split(" ")[0] not in ours) + MAIN_CF)
 
     def _add_services(self):
         path = self.postfix.etc / "master.cf"

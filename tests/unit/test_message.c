@@ -524,7 +524,10 @@ static const struct hostile hostiles[] = {
 	  .body_prefix = PART "text/html\r\nContent-Disposition: attachment"
 			 "\r\n\r\n", .body_unit = "\xff-\r\n-",
 	  .body_len = RATHER_LARGE, .code = 550 },
-	{ "NULs", .type = "text/html; charset=x-none", .body_unit = "\xff",
+	{ "NULs", .type = "text/html", .body_prefix = "<p>",
+	  .body_unit = NULL, .body_len = RATHER_LARGE, .code = 0,
+	  .large = true },
+	{ "an unknown charset", .type = "text/html; charset=x-none", .body_unit = "\xff",
 	  .body_len = RATHER_LARGE, .code = 550, .text = "unknown charset" },
 	{ "html: bytes that are no UTF-8", .type = "text/html; charset=utf-8",
 	  .body_unit = "\xff", .body_len = RATHER_LARGE, .code = 552,
@@ -566,8 +569,14 @@ static const struct hostile hostiles[] = {
 static void
 add_special(struct dynbuf *out, const struct hostile *h, size_t n)
 {
+	if (strcmp(h->name, "NULs") == 0) {
+		static const char nuls[CHUNK];
+
+		dynbuf_add(out, nuls, CHUNK - out->len);
+		return;
+	}
 	if (strcmp(h->name, "lines of 1 MB") == 0) {
-		dynbuf_addf(out, "%s", n % 16 == 15 ? "\r\n" : "");
+		dynbuf_adds(out, n % 16 == 15 ? "\r\n" : "");
 		for (size_t i = 0; i < 8192; i++)
 			dynbuf_adds(out, "<p>long ");
 		return;
