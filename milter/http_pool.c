@@ -47,7 +47,8 @@ struct slot {
 	struct http_call *call; /* NULL while free */
 	struct slot *next_free;
 	unsigned attempts;
-	size_t taken; /* bytes of the body that curl has */
+	size_t taken;  /* bytes of the body that curl has */
+	bool has_head; /* the answer's head came to its end */
 	struct curl_slist headers[HTTP_HEADERS_MAX + 1];
 	char error[CURL_ERROR_SIZE];
 };
@@ -286,6 +287,20 @@ read_body(char *dst, size_t size, size_t nitems, void *arg)
 	return n;
 }
 
+/* curl 8.21 takes a head that ends in the middle for an answer. */
+static size_t
+read_head(char *line, size_t size, size_t nitems, void *arg)
+{
+	struct slot *slot = arg;
+	size_t n = size * nitems;
+
+	if (n >= 5 && memcmp(line, "HTTP/", 5) == 0)
+		slot->has_head = false; /* 100, or what comes after it */
+	else if (n > 0 && (line[0] == '\r' || line[0] == '\n'))
+		slot->has_head = true;
+	return n;
+}
+
 static size_t
 write_answer(char *data, size_t size, size_t nmemb, void *arg)
 {
@@ -371,6 +386,8 @@ slot_configure(struct slot *slot)
 	       SET(slot, CURLOPT_PREREQDATA, slot) &&
 	       SET(slot, CURLOPT_READFUNCTION, read_body) &&
 	       SET(slot, CURLOPT_READDATA, slot) &&
+	       SET(slot, CURLOPT_HEADERFUNCTION, read_head) &&
+	       SET(slot, CURLOPT_HEADERDATA, slot) &&
 	       SET(slot, CURLOPT_WRITEFUNCTION, write_answer) &&
 	       SET(slot, CURLOPT_WRITEDATA, slot) &&
 	       SET(slot, CURLOPT_PRIVATE, slot) &&
@@ -437,6 +454,7 @@ slot_start(struct slot *slot, struct http_call *call)
 	slot->call = call;
 	slot->attempts = 0;
 	slot->taken = 0;
+	slot->has_head = false;
 	slot->error[0] = '\0';
 	return SET(slot, CURLOPT_URL, call->url) &&
 	       SET(slot, CURLOPT_HTTPHEADER, slot_headers(slot, call)) &&
@@ -487,6 +505,8 @@ retire(struct slot *slot, CURLcode code)
 {
 	struct http_call *call = slot->call;
 
+	if (code == CURLE_OK && !slot->has_head)
+		code = CURLE_PARTIAL_FILE;
 	if (code == CURLE_OK) {
 		slot_end(slot, HTTP_ANSWERED);
 		return;

@@ -4,8 +4,8 @@
  *
  * Callers describe a call and either wait for it (http_pool_perform) or are
  * called back (http_pool_submit). Connections are kept alive and shared;
- * HTTP/2 where the server offers it over TLS. TLS is verified. No redirects.
- * The only file that knows libcurl.
+ * HTTP/2 where the server offers it over TLS and libcurl is 8.1 or newer. TLS
+ * is verified. No redirects. The only file that knows libcurl.
  *
  * A request whose body began to be sent is never sent again by itself, not
  * even when a kept-alive connection turns out to be dead: whether to repeat

@@ -191,14 +191,14 @@ is_usable(const struct key_check *kc, const struct key_record *r)
 	       now_s(kc) - r->checked < (int64_t)kc->settings.stale;
 }
 
-/* True for one caller in GRACE_S. */
+/* True for one caller in GRACE_S, also when the clock was set back. */
 static bool
 is_my_turn(struct key_check *kc)
 {
 	long long until = atomic_load(&kc->grace_until);
 	int64_t now = now_s(kc);
 
-	return until != 0 && now >= until &&
+	return until != 0 && (now >= until || until - now > GRACE_S) &&
 	       atomic_compare_exchange_strong(&kc->grace_until, &until,
 					      now + GRACE_S);
 }

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each row is a configuration file; "FILE" in an error stands for its path.
+ */
+#include "milter/config.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "policy/api.h"
+#include "policy/dialect.h"
+
+#define API "[api esp]\nurl = https://esp.example/api\n"
+#define TEN "1234567890"
+#define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
+static char path[64];
+
+/* Loads a file with these contents, which has no name in any directory. */
+static struct config *
+load(const char *text, size_t len, char **error_r)
+{
+	int fd = memfd_create("test_config", MFD_CLOEXEC);
+	struct config *c;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, len), (ssize_t)len);
+	assert_true(snprintf(path, sizeof(path), "/proc/self/fd/%d", fd) > 0);
+	*error_r = (char *)1;
+	c = config_load(path, error_r);
+	assert_int_equal(close(fd), 0);
+	assert_true((c == NULL) == (*error_r != NULL));
+	return c;
+}
+
+/* --- defaults ------------------------------------------------------------- */
+
+static void
+test_defaults(void **state)
+{
+	char *error;
+	struct config *c = load(API, strlen(API), &error);
+
+	(void)state;
+	assert_non_null(c);
+	assert_string_equal(c->milter_socket,
+			    "unix:/var/spool/postfix/txmilter/milter.sock");
+	assert_string_equal(c->sasl_socket,
+			    "unix:/var/spool/postfix/txmilter/sasl.sock");
+	assert_string_equal(c->socket_group, "postfix");
+	assert_string_equal(c->state_directory, "/var/lib/txmilter");
+	assert_string_equal(c->secret_file, "/etc/txmilter/secret");
+	assert_ptr_equal(c->dialect, &dialect_emaildelivery);
+	assert_int_equal(c->direct_timeout_ms, 20000);
+	assert_int_equal(c->direct_limit, 500);
+	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
+	assert_int_equal(c->store_size, 268435456);
+	assert_false(c->ask_account);
+	assert_int_equal(c->check_timeout_ms, 7000);
+	assert_int_equal(c->ttl, 600);
+	assert_int_equal(c->negative_ttl, 30);
+	assert_int_equal(c->stale, 86400);
+	assert_int_equal(c->cache_size, 100000);
+	assert_string_equal(c->api.name, "esp");
+	assert_ptr_equal(c->api.format, &api_emaildelivery);
+	assert_string_equal(c->api.url, "https://esp.example/api");
+	assert_null(c->api.ca_file);
+	assert_int_equal(c->api.connections, 200);
+	assert_int_equal(c->api.connect_timeout_ms, 5000);
+	config_free(&c);
+	assert_null(c);
+	config_free(&c);
+}
+
+/* --- values --------------------------------------------------------------- */
+
+enum kind { STRING, UNSIGNED, SIZE, BOOL, LEVEL };
+
+#define AT(member) offsetof(struct config, member)
+
+/* Every option, with its bounds from both sides; a value that is not taken
+ * has the error's text. */
+static const struct {
+	const char *section; /* what stands before it */
+	const char *option;
+	const char *value;
+	enum kind kind;
+	size_t offset;
+	const char *string;
+	size_t number;
+	const char *error; /* behind "FILE:LINE: " */
+} values[] = {
+#define T(o, v, want) { "", #o, v, STRING, AT(o), want, 0, NULL }
+#define E(section, o, v, error) { section, #o, v, 0, 0, NULL, 0, #o ": " error }
+#define N(section, o, at, v, want) \
+	{ section, #o, v, UNSIGNED, AT(at), NULL, want, NULL }
+	T(milter_socket, "unix:/run/m.sock", "unix:/run/m.sock"),
+	T(milter_socket, "local:/run/m.sock", "local:/run/m.sock"),
+	T(milter_socket, "inet:8891@127.0.0.1", "inet:8891@127.0.0.1"),
+	T(milter_socket, "inet:8891@[::1]", "inet:8891@[::1]"),
+	E("", milter_socket, "/run/m.sock",
+	  "must be unix:/path or inet:port@address"),
+	E("", milter_socket, "", "must be unix:/path or inet:port@address"),
+	E("", milter_socket, "unix:m.sock",
+	  "the path of a socket must begin with /"),
+	E("", milter_socket, "inet:0@127.0.0.1",
+	  "the port must be a number from 1 to 65535"),
+	T(sasl_socket, "unix:/run/s.sock", "unix:/run/s.sock"),
+	E("", sasl_socket, "x", "must be unix:/path or inet:port@address"),
+	T(socket_group, "mail", "mail"),
+	T(state_directory, "/srv/x", "/srv/x"),
+	E("", state_directory, "srv", "\"srv\" is not an absolute path"),
+	E("", state_directory, "", "\"\" is not an absolute path"),
+	T(secret_file, "/srv/secret", "/srv/secret"),
+	E("", secret_file, "secret", "\"secret\" is not an absolute path"),
+	E("", secret_file, "", "\"\" is not an absolute path"),
+	{ "", "dialect", "emaildelivery", BOOL, AT(ask_account), NULL, 0,
+	  NULL },
+	E("", dialect, "nosuch",
+	  "no dialect is called \"nosuch\"; there is emaildelivery"),
+	E("", dialect, "", "no dialect is called \"\"; there is emaildelivery"),
+
+#define NOT_A_TIME(v) \
+	"\"" v "\" is not a time; write 500ms, 20s, 10m or 24h"
+	N("", direct_timeout, direct_timeout_ms, "100ms", 100),
+	N("", direct_timeout, direct_timeout_ms, "50s", 50000),
+	N("", direct_timeout, direct_timeout_ms, "50000ms", 50000),
+	E("", direct_timeout, "99ms",
+	  "99ms is out of bounds; it may be 100 to 50000ms"),
+	E("", direct_timeout, "50001ms",
+	  "50001ms is out of bounds; it may be 100 to 50000ms"),
+	E("", direct_timeout, "20", NOT_A_TIME("20")),
+	E("", direct_timeout, "", NOT_A_TIME("")),
+	E("", direct_timeout, "s", NOT_A_TIME("s")),
+	E("", direct_timeout, "-1s", NOT_A_TIME("-1s")),
+	E("", direct_timeout, "+1s", NOT_A_TIME("+1s")),
+	E("", direct_timeout, "1 s", NOT_A_TIME("1 s")),
+	E("", direct_timeout, "1.5s", NOT_A_TIME("1.5s")),
+	E("", direct_timeout, "0x10s", NOT_A_TIME("0x10s")),
+	E("", direct_timeout, "1sec", NOT_A_TIME("1sec")),
+	E("", direct_timeout, "1M1", NOT_A_TIME("1M1")),
+	E("", direct_timeout, "99999999999999999999s",
+	  NOT_A_TIME("99999999999999999999s")),
+	E("", direct_timeout, "18446744073709551615h",
+	  NOT_A_TIME("18446744073709551615h")),
+	/* 2^64 / 1000 + 1 s: it must not wrap around to a small one. */
+	E("", direct_timeout, "18446744073709552s",
+	  NOT_A_TIME("18446744073709552s")),
+	N("", direct_limit, direct_limit, "1", 1),
+	N("", direct_limit, direct_limit, "100000", 100000),
+	E("", direct_limit, "0", "0 is out of bounds; it may be 1 to 100000"),
+	E("", direct_limit, "100001",
+	  "100001 is out of bounds; it may be 1 to 100000"),
+	E("", direct_limit, "4294967297",
+	  "4294967297 is out of bounds; it may be 1 to 100000"),
+	E("", direct_limit, "many", "\"many\" is not a number"),
+	E("", direct_limit, "10K", "\"10K\" is not a number"),
+	E("", direct_limit, "10s", "\"10s\" is not a number"),
+	E("", direct_limit, "", "\"\" is not a number"),
+	{ "", "log_level", "error", LEVEL, AT(log_level), NULL,
+	  LOG_LEVEL_ERROR, NULL },
+	{ "", "log_level", "warning", LEVEL, AT(log_level), NULL,
+	  LOG_LEVEL_WARNING, NULL },
+	{ "", "log_level", "info", LEVEL, AT(log_level), NULL, LOG_LEVEL_INFO,
+	  NULL },
+	{ "", "log_level", "debug", LEVEL, AT(log_level), NULL,
+	  LOG_LEVEL_DEBUG, NULL },
+	E("", log_level, "loud", "must be error, warning, info or debug"),
+	E("", log_level, "", "must be error, warning, info or debug"),
+	{ "", "store_size", "1M", SIZE, AT(store_size), NULL, 1048576, NULL },
+	{ "", "store_size", "1048576", SIZE, AT(store_size), NULL, 1048576,
+	  NULL },
+	{ "", "store_size", "2048k", SIZE, AT(store_size), NULL, 2097152,
+	  NULL },
+	{ "", "store_size", "1024G", SIZE, AT(store_size), NULL, 1099511627776,
+	  NULL },
+	E("", store_size, "1048575",
+	  "1048575 is out of bounds; it may be 1048576 to 1099511627776"),
+	E("", store_size, "1025G",
+	  "1025G is out of bounds; it may be 1048576 to 1099511627776"),
+	E("", store_size, "1T", "\"1T\" is not a size; write 64K, 256M or 1G"),
+	E("", store_size, "1MB",
+	  "\"1MB\" is not a size; write 64K, 256M or 1G"),
+	E("", store_size, "17179869185G",
+	  "\"17179869185G\" is not a size; write 64K, 256M or 1G"),
+	E("", store_size, "", "\"\" is not a size; write 64K, 256M or 1G"),
+
+#define KEYS "[keys]\n"
+	{ KEYS, "account", "api", BOOL, AT(ask_account), NULL, true, NULL },
+	{ KEYS, "account", "key", BOOL, AT(ask_account), NULL, false, NULL },
+	E(KEYS, account, "API", "must be \"key\" or \"api\""),
+	E(KEYS, account, "", "must be \"key\" or \"api\""),
+	N(KEYS, check_timeout, check_timeout_ms, "100ms", 100),
+	N(KEYS, check_timeout, check_timeout_ms, "8s", 8000),
+	E(KEYS, check_timeout, "99ms",
+	  "99ms is out of bounds; it may be 100 to 8000ms"),
+	E(KEYS, check_timeout, "9s",
+	  "9s is out of bounds; it may be 100 to 8000ms"),
+	N(KEYS, ttl, ttl, "1s", 1),
+	N(KEYS, ttl, ttl, "1000ms", 1),
+	N(KEYS, ttl, ttl, "7d", 604800),
+	N(KEYS, ttl, ttl, "168h", 604800),
+	E(KEYS, ttl, "0s", "0s is out of bounds; it may be 1 to 604800s"),
+	E(KEYS, ttl, "999ms", "999ms is out of bounds; it may be 1 to 604800s"),
+	E(KEYS, ttl, "604801s",
+	  "604801s is out of bounds; it may be 1 to 604800s"),
+	E(KEYS, ttl, "600", NOT_A_TIME("600")),
+	N(KEYS, negative_ttl, negative_ttl, "1s", 1),
+	N(KEYS, negative_ttl, negative_ttl, "1d", 86400),
+	E(KEYS, negative_ttl, "0s",
+	  "0s is out of bounds; it may be 1 to 86400s"),
+	E(KEYS, negative_ttl, "25h",
+	  "25h is out of bounds; it may be 1 to 86400s"),
+	N(KEYS, stale, stale, "0s", 0),
+	N(KEYS, stale, stale, "30d", 2592000),
+	E(KEYS, stale, "31d", "31d is out of bounds; it may be 0 to 2592000s"),
+	N(KEYS, cache_size, cache_size, "16", 16),
+	N(KEYS, cache_size, cache_size, "100000000", 100000000),
+	E(KEYS, cache_size, "15",
+	  "15 is out of bounds; it may be 16 to 100000000"),
+	E(KEYS, cache_size, "100000001",
+	  "100000001 is out of bounds; it may be 16 to 100000000"),
+
+#define ESP "[api x]\nurl = http://h\n"
+#define U(v, want) \
+	{ "[api x]\n", "url", v, STRING, AT(api.url), want, 0, NULL }
+	U("https://h", "https://h"),
+	U("http://127.0.0.1:8080/api", "http://127.0.0.1:8080/api"),
+	U("https://h/api/", "https://h/api"),
+	U("https://h///", "https://h"),
+	E("[api x]\n", url, "ftp://h",
+	  "must begin with https:// (or http://)"),
+	E("[api x]\n", url, "h/api", "must begin with https:// (or http://)"),
+	E("[api x]\n", url, "", "must begin with https:// (or http://)"),
+	{ ESP, "format", "emaildelivery", STRING, AT(api.url), "http://h", 0,
+	  NULL },
+	E(ESP, format, "soap",
+	  "no API format is called \"soap\"; there is emaildelivery"),
+	{ ESP, "ca_file", "/etc/ca.pem", STRING, AT(api.ca_file),
+	  "/etc/ca.pem", 0, NULL },
+	E(ESP, ca_file, "ca.pem", "\"ca.pem\" is not an absolute path"),
+	N(ESP, connections, api.connections, "1", 1),
+	N(ESP, connections, api.connections, "10000", 10000),
+	E(ESP, connections, "0", "0 is out of bounds; it may be 1 to 10000"),
+	E(ESP, connections, "10001",
+	  "10001 is out of bounds; it may be 1 to 10000"),
+	N(ESP, connect_timeout, api.connect_timeout_ms, "100ms", 100),
+	N(ESP, connect_timeout, api.connect_timeout_ms, "20s", 20000),
+	E(ESP, connect_timeout, "99ms",
+	  "99ms is out of bounds; it may be 100 to 20000ms"),
+	E(ESP, connect_timeout, "21s",
+	  "21s is out of bounds; it may be 100 to 20000ms"),
+};
+
+static bool
+is_set(const struct config *c, size_t i)
+{
+	const void *at = (const char *)c + values[i].offset;
+
+	switch (values[i].kind) {
+	case STRING:
+		return strcmp(*(char *const *)at, values[i].string) == 0;
+	case UNSIGNED:
+		return *(const unsigned *)at == values[i].number;
+	case SIZE:
+		return *(const size_t *)at == values[i].number;
+	case BOOL:
+		return *(const bool *)at == values[i].number;
+	case LEVEL:
+		return *(const enum log_level *)at == values[i].number;
+	}
+	return false;
+}
+
+static bool
+check_value(size_t i)
+{
+	bool in_api = strncmp(values[i].section, "[api", 4) == 0;
+	unsigned line = 1;
+	char text[1000];
+	char want[300];
+	struct config *c;
+	char *error;
+	bool ok;
+
+	for (const char *s = values[i].section; *s != '\0'; s++)
+		line += *s == '\n';
+	assert_true(snprintf(text, sizeof(text), "%s%s = %s\n%s",
+			     values[i].section, values[i].option,
+			     values[i].value, in_api ? "" : API) > 0);
+	c = load(text, strlen(text), &error);
+	assert_true(snprintf(want, sizeof(want), "%s:%u: %s", path, line,
+			     values[i].error ? values[i].error : "") > 0);
+	if (values[i].error != NULL)
+		ok = error != NULL && strcmp(error, want) == 0;
+	else
+		ok = c != NULL && is_set(c, i);
+	if (!ok)
+		printf("%s = %s: %s\n", values[i].option, values[i].value,
+		       error ? error : "taken");
+	config_free(&c);
+	free(error);
+	return ok;
+}
+
+static void
+test_values(void **state)
+{
+	unsigned bad = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+		bad += !check_value(i);
+	assert_int_equal(bad, 0);
+}
+
+/* --- files ---------------------------------------------------------------- */
+
+#define GIVEN_TWICE                                                          \
+	"given twice (a line that begins with a blank goes on with the one " \
+	"above)"
+#define NO_API "there is no [api NAME] section; it says where messages go"
+#define NO_SECTION(name) \
+	"unknown section [" name "]; there are [keys] and [api NAME]"
+#define REST "not \"option = value\", \"[section]\" or a comment"
+
+static const struct {
+	const char *name;
+	const char *text;
+	unsigned line;	   /* of the error; 0: the file is good */
+	const char *error; /* NULL: any */
+} files[] = {
+	{ "least", API, 0, NULL },
+	{ "comments and empty lines",
+	  "# one\n\n  # two\n;three\n\t\n" API "# end", 0, NULL },
+	{ "no blanks", "dialect=emaildelivery\n[api x]\nurl=https://h\n", 0,
+	  NULL },
+	{ "many blanks", "dialect \t = \t emaildelivery \t\n" API, 0, NULL },
+	{ "CR LF", "dialect = emaildelivery\r\n[api x]\r\nurl = https://h\r\n",
+	  0, NULL },
+	{ "no line end at the end", "[api x]\nurl = https://h", 0, NULL },
+	{ "the section again", API "[keys]\nttl = 1s\n[api esp]\n"
+				   "connections = 5\n", 0, NULL },
+	{ "a byte order mark", "\xef\xbb\xbf" API, 0, NULL },
+	{ "a line of 198 bytes", "#" HUNDRED "12345678901234567890123456789012"
+	  "34567890123456789012345678901234567890123456789012345678901234567"
+	  "\n" API, 0, NULL },
+
+	{ "empty", "", 1, NO_API },
+	{ "only a comment", "# x\n", 2, NO_API },
+	{ "no api", "[keys]\nttl = 1m\n", 3, NO_API },
+	{ "api without url", "[api x]\nformat = emaildelivery\n", 3,
+	  "[api x] needs \"url = ...\"" },
+	{ "api without a name", "[api]\nurl = https://h\n", 2,
+	  "[api] needs a name: [api NAME]" },
+	{ "api with a blank name", "[api ]\nurl = https://h\n", 2,
+	  "[api] needs a name: [api NAME]" },
+	{ "two apis", API "[api two]\nurl = https://h\n", 4,
+	  "[api two]: there can be one API, and it is [api esp]" },
+	{ "unknown option", "# x\nnosuch = 1\n" API, 2,
+	  "unknown option \"nosuch\"" },
+	{ "an option in another case", "Dialect = emaildelivery\n" API, 1,
+	  "unknown option \"Dialect\"" },
+	{ "an option of a section at the top", "ttl = 1m\n" API, 1,
+	  "unknown option \"ttl\"" },
+	{ "an option of the top in a section",
+	  "[keys]\ndialect = emaildelivery\n" API, 2,
+	  "unknown option \"dialect\" in [keys]" },
+	{ "an option of keys in api", API "ttl = 1m\n", 3,
+	  "unknown option \"ttl\" in [api esp]" },
+	{ "given twice", "dialect = emaildelivery\ndialect = emaildelivery\n"
+	  API, 2, "dialect: " GIVEN_TWICE },
+	{ "given twice, the section again",
+	  API "[keys]\nttl = 1s\n[api esp]\nurl = https://h\n", 6,
+	  "url: " GIVEN_TWICE },
+	{ "an indented option", "[api x]\nurl = https://h\n  connections = 5\n",
+	  3, "url: " GIVEN_TWICE },
+	{ "unknown section", "[nosuch]\nx = 1\n", 2, NO_SECTION("nosuch") },
+	{ "unknown section without options", API "[nosuch]\n", 3,
+	  NO_SECTION("nosuch") },
+	{ "a section in another case", "[Keys]\nttl = 1s\n" API, 2,
+	  NO_SECTION("Keys") },
+	{ "a section that begins like one", "[keysx]\nttl = 1s\n" API, 2,
+	  NO_SECTION("keysx") },
+	{ "a section with a name it has not", "[keys x]\nttl = 1s\n" API, 2,
+	  NO_SECTION("keys x") },
+	{ "a section with a blank before it", "[ keys]\nttl = 1s\n" API, 2,
+	  NO_SECTION(" keys") },
+	{ "a section without a name", "[]\nx = 1\n" API, 2,
+	  NO_SECTION("") },
+	{ "a line of words", API "hello world\n", 3, REST },
+	{ "a section not closed", "[keys\nttl = 1s\n" API, 1, REST },
+	{ "the first error counts", "hello\nnosuch = 1\n" API, 1, REST },
+	{ "the first error counts, the other way round",
+	  "nosuch = 1\nhello\n" API, 1, "unknown option \"nosuch\"" },
+	{ "no name", "= 1\n" API, 1, "unknown option \"\"" },
+	{ "a line of 199 bytes", "#" HUNDRED "12345678901234567890123456789012"
+	  "345678901234567890123456789012345678901234567890123456789012345678"
+	  "\n" API, 1, "the line is longer than 198 bytes" },
+	{ "a long value", "# x\nsecret_file = /" HUNDRED HUNDRED "\n" API, 2,
+	  "the line is longer than 198 bytes" },
+	{ "a long line at the end", API "ca_file = /" HUNDRED HUNDRED, 3,
+	  "the line is longer than 198 bytes" },
+	{ "a long section name", "[api " HUNDRED "]\nurl = https://h\n", 1,
+	  "the section's name is too long" },
+	{ "a long section name behind a blank",
+	  "  [api " HUNDRED "]\nurl = https://h\n", 1,
+	  "the section's name is too long" },
+	/* What is cut off is not what somebody wanted. */
+	{ "a value with a semicolon", "secret_file = /etc/a ;b\n" API, 1,
+	  NULL },
+	{ "a url without a host", "[api x]\nurl = https://\n", 2, NULL },
+	{ "a url of slashes", "[api x]\nurl = http:////\n", 2, NULL },
+	{ "a url with blanks", "[api x]\nurl = https://h/a b\n", 2, NULL },
+	{ "a time that is not whole seconds", "[keys]\nttl = 1500ms\n" API, 2,
+	  NULL },
+	{ "an empty group", "socket_group =\n" API, 1, NULL },
+	{ "a control character", "secret_file = /etc/a\x01\n" API, 1, NULL },
+};
+
+static bool
+check_file(size_t i)
+{
+	char want[400];
+	char *error;
+	struct config *c = load(files[i].text, strlen(files[i].text), &error);
+	bool ok = (c != NULL) == (files[i].line == 0);
+	int n;
+
+	n = snprintf(want, sizeof(want), "%s:%u: %s", path, files[i].line,
+		     files[i].error ? files[i].error : "");
+	assert_true(n > 0 && n < (int)sizeof(want));
+	if (error != NULL && files[i].error != NULL)
+		ok = ok && strcmp(error, want) == 0;
+	else if (error != NULL)
+		ok = ok && strncmp(error, want, strlen(want)) == 0;
+	if (!ok)
+		printf("%s: %s\n", files[i].name, error ? error : "taken");
+	config_free(&c);
+	free(error);
+	return ok;
+}
+
+static void
+test_files(void **state)
+{
+	unsigned bad = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		bad += !check_file(i);
+	assert_int_equal(bad, 0);
+}
+
+static void
+test_nul(void **state)
+{
+	static const char cut[] = "secret_file = /etc/a\0bc\n" API;
+	static const char long_[] = "# x\0" HUNDRED HUNDRED "\n" API;
+	char *error;
+	struct config *c = load(cut, sizeof(cut) - 1, &error);
+
+	(void)state;
+	if (c != NULL)
+		fail_msg("taken: \"%s\"", c->secret_file);
+	assert_non_null(strstr(error, ":1: "));
+	free(error);
+	c = load(long_, sizeof(long_) - 1, &error);
+	assert_null(c);
+	assert_non_null(strstr(error, ":1: "));
+	free(error);
+}
+
+static void
+test_no_file(void **state)
+{
+	char *error = NULL;
+
+	(void)state;
+	assert_null(config_load("/nonexistent/txmilter.conf", &error));
+	assert_string_equal(error, "/nonexistent/txmilter.conf: No such file "
+				   "or directory");
+	free(error);
+	/* It can be opened, but not be read. */
+	assert_null(config_load("/proc/self", &error));
+	if (strcmp(error, "/proc/self: Is a directory") != 0)
+		fail_msg("%s", error);
+	free(error);
+}
+
+/* --- the table ------------------------------------------------------------ */
+
+static void
+test_option_table(void **state)
+{
+	static const char *const required[] = { "api", "url" };
+	struct config_option_info info;
+	size_t n = 0;
+	size_t n_required = 0;
+
+	(void)state;
+	for (; config_option(n, &info); n++) {
+		assert_non_null(info.section);
+		assert_non_null(info.name);
+		if (info.default_value != NULL)
+			continue;
+		assert_string_equal(info.section, required[0]);
+		assert_string_equal(info.name, required[1]);
+		n_required++;
+	}
+	assert_int_equal(n_required, 1);
+	assert_int_equal(n, 21);
+	assert_false(config_option(n, &info));
+	assert_false(config_option(SIZE_MAX, &info));
+}
+
+/* Each option of the table has a row above: that it can be set. */
+static void
+test_every_option_has_a_row(void **state)
+{
+	struct config_option_info info;
+
+	(void)state;
+	for (size_t n = 0; config_option(n, &info); n++) {
+		bool good = false;
+		bool bad = false;
+
+		for (size_t i = 0; i < sizeof(values) / sizeof(values[0]);
+		     i++) {
+			if (strcmp(values[i].option, info.name) != 0)
+				continue;
+			good = good || values[i].error == NULL;
+			bad = bad || values[i].error != NULL;
+		}
+		if (!good || (!bad && strcmp(info.name, "socket_group") != 0))
+			fail_msg("%s has no row", info.name);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_nul),
+		cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_option_table),
+		cmocka_unit_test(test_every_option_has_a_row),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
