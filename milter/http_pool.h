@@ -3,9 +3,8 @@
  * http_pool: all HTTP of the daemon, by one thread with a curl multi handle.
  *
  * Callers describe a call and either wait for it (http_pool_perform) or are
- * called back (http_pool_submit). Connections are kept alive and shared;
- * HTTP/2 where the server offers it over TLS and libcurl is 8.1 or newer. TLS
- * is verified. No redirects. The only file that knows libcurl.
+ * called back (http_pool_submit). Connections are kept alive and shared, and
+ * speak HTTP/1.1. TLS is verified. No redirects. The only file that knows libcurl.
  *
  * A request whose body began to be sent is never sent again by itself, not
  * even when a kept-alive connection turns out to be dead: whether to repeat

@@ -84,6 +84,17 @@ write_stderr(const char *name, const char *id, const char *text)
 		return;
 }
 
+/* Ends a text that did not fit with "...", not within a character. */
+static void
+cut(char *text, size_t size)
+{
+	size_t n = size - 4;
+
+	while (n > 0 && ((unsigned char)text[n] & 0xc0) == 0x80)
+		n--;
+	memcpy(text + n, "...", 4);
+}
+
 static void
 log_line(enum log_level level, const char *id, const char *fmt, va_list ap)
 {
@@ -95,7 +106,7 @@ log_line(enum log_level level, const char *id, const char *fmt, va_list ap)
 		return;
 	n = vsnprintf(text, sizeof(text), fmt, ap);
 	if (n >= (int)sizeof(text))
-		memcpy(text + sizeof(text) - 4, "...", 4);
+		cut(text, sizeof(text));
 	if (n >= 0 && atomic_load_explicit(&to_syslog, memory_order_relaxed))
 		syslog(levels[level].priority, "%s: %s", id, text);
 	else if (n >= 0)

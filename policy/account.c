@@ -2,7 +2,7 @@
 #include "account.h"
 
 #include <assert.h>
-#include <ctype.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,23 +93,58 @@ account_add_route(struct account *a, const char *id, const char *name)
 	return true;
 }
 
+/* FNV-1a, 32 bits: tells names apart that begin with the same 55 letters. */
+static uint32_t
+name_hash(const char *name)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *name != '\0'; name++)
+		h = (h ^ (unsigned char)*name) * 16777619u;
+	return h;
+}
+
+static bool
+is_id_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
+	       c == '_' || c == '-';
+}
+
+/* Room for "-" and eight digits. */
+#define ID_CUT (ACCOUNT_ID_MAX - 9)
+
 bool
 account_id_from_name(const char *name, char id[ACCOUNT_ID_MAX + 1])
 {
+	const char *s = name;
 	size_t n = 0;
 
-	for (; *name != '\0' && n < ACCOUNT_ID_MAX; name++) {
-		unsigned char c = (unsigned char)*name;
+	for (; *s != '\0' && n < ACCOUNT_ID_MAX; s++) {
+		char c = *s >= 'A' && *s <= 'Z' ? (char)(*s - 'A' + 'a') : *s;
 
-		if (c < 0x80 && (isalnum(c) || c == '.' || c == '_'))
-			id[n++] = (char)tolower(c);
+		if (is_id_char(c) && c != '-')
+			id[n++] = c;
 		else if (n > 0 && id[n - 1] != '-')
 			id[n++] = '-';
 	}
+	if (*s != '\0')
+		return snprintf(id + ID_CUT, ACCOUNT_ID_MAX + 1 - ID_CUT,
+				"-%08x", (unsigned)name_hash(name)) == 9;
 	while (n > 0 && (id[n - 1] == '-' || id[n - 1] == '.'))
 		n--;
 	id[n] = '\0';
 	return n > 0;
+}
+
+bool
+account_id_is_valid(const char *id)
+{
+	size_t n = 0;
+
+	while (is_id_char(id[n]))
+		n++;
+	return n > 0 && n <= ACCOUNT_ID_MAX && id[n] == '\0';
 }
 
 /* "r1 (Main), r2" for as many routes as a reply has room for. */
@@ -198,15 +233,17 @@ struct account *
 account_from_json(const char *text, size_t len)
 {
 	char id[ACCOUNT_ID_MAX + 1];
-	char dialect[64];
+	char dialect[ACCOUNT_DIALECT_MAX + 1];
 	struct account *a;
 
-	if (!json_get_string(text, len, "id", id, sizeof(id)))
+	if (!json_get_string(text, len, "id", id, sizeof(id)) ||
+	    !account_id_is_valid(id))
 		return NULL;
 	a = account_new(id);
 	if (json_get_string(text, len, "dialect", dialect, sizeof(dialect)))
 		a->dialect = copy(dialect);
-	if (!json_each(text, len, "routes", "id", "name", read_route, a))
+	if (!json_each(text, len, "routes", "id", "name", read_route, a) ||
+	    (a->dialect == NULL && json_has(text, len, "dialect")))
 		account_free(&a);
 	return a;
 }

@@ -15,6 +15,7 @@
 
 /* Named bounds of what a control plane may tell us about one account. */
 #define ACCOUNT_ID_MAX 64
+#define ACCOUNT_DIALECT_MAX 63
 #define ACCOUNT_ROUTES_MAX 1000
 #define ACCOUNT_ROUTE_ID_MAX 128
 #define ACCOUNT_ROUTE_NAME_MAX 256
@@ -41,8 +42,12 @@ bool account_add_route(struct account *a, const char *id, const char *name);
 
 /* Makes an account id of a name for people ("Acme, Inc." -> "acme-inc"):
  * lower case, anything but letters, digits, '.' and '_' becomes one '-', none
- * at the end. False when nothing is left. */
+ * at the end. What is too long is cut and ends with a hash of the name. False
+ * when nothing is left. */
 bool account_id_from_name(const char *name, char id[ACCOUNT_ID_MAX + 1]);
+
+/* True when it has the form of an account id. */
+bool account_id_is_valid(const char *id);
 
 /*
  * The route rule. `named` is the route id the message names, or NULL.

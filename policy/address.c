@@ -106,7 +106,7 @@ mailbox_list_parse(const char *raw, size_t len, struct mailbox_list *list_r)
 	InternetAddressList *parsed;
 	enum address_result result;
 	size_t n;
-	char *joined;
+	char *prepared;
 	char *text = header_unfold(raw, len, &n);
 
 	*list_r = (struct mailbox_list){ 0 };
@@ -117,10 +117,12 @@ mailbox_list_parse(const char *raw, size_t len, struct mailbox_list *list_r)
 		free(text);
 		return result;
 	}
-	joined = header_join_words(text);
-	parsed = internet_address_list_parse(NULL, joined);
-	free(joined);
+	prepared = header_for_gmime(text);
 	free(text);
+	if (prepared == NULL)
+		return ADDRESS_CONTROL;
+	parsed = internet_address_list_parse(NULL, prepared);
+	free(prepared);
 	if (parsed == NULL)
 		return ADDRESS_OK;
 	result = add_list(list_r, parsed);
@@ -157,6 +159,15 @@ address_equal(const char *a, const char *b)
 }
 
 bool
+address_is_whole(const char *raw, size_t len, const char *addr)
+{
+	const char *at = memmem(raw, len, addr, strlen(addr));
+	const char *end = at != NULL ? at + strlen(addr) : NULL;
+
+	return end == NULL || end == raw + len || *end != '@';
+}
+
+bool
 address_is_plain(const char *addr)
 {
 	size_t len = strlen(addr);
@@ -167,25 +178,46 @@ address_is_plain(const char *addr)
 	       utf8_is_printable(addr, len);
 }
 
+/* True when the text has one of these outside of quotes. */
+static bool
+has_special(const char *s, const char *specials)
+{
+	bool quoted = false;
+
+	for (; *s != '\0'; s++) {
+		if (*s == '\\' && s[1] != '\0')
+			s++;
+		else if (*s == '"')
+			quoted = !quoted;
+		else if (!quoted && strchr(specials, *s) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Quotes are taken off before encoded words are decoded: those in a word are
+ * letters. */
 char *
 address_bare_name(const char *raw, size_t len)
 {
-	char *text;
 	size_t n;
+	char *text = header_unfold(raw, len, &n);
+	char *name = NULL;
 
-	if (memchr(raw, '@', len) != NULL ||
-	    header_text(raw, len, &text) != HEADER_TEXT_OK)
-		return copy("", 0);
-	n = strlen(text);
 	/* "Jane <>" is how some libraries write a name without an address. */
 	if (n >= 2 && strcmp(text + n - 2, "<>") == 0)
 		text[n - 2] = '\0';
 	/* A group ("undisclosed-recipients:;") names nobody. */
-	if (strchr(text, ':') != NULL && strchr(text, ';') != NULL)
-		text[0] = '\0';
-	g_mime_utils_unquote_string(text);
-	g_strstrip(text);
-	return text;
+	if (strlen(text) + 2 >= n && !has_special(text, "<>:;@")) {
+		g_mime_utils_unquote_string(text);
+		(void)header_text(text, strlen(text), &name);
+	}
+	free(text);
+	if (name == NULL || strchr(name, '@') != NULL) {
+		free(name);
+		return copy("", 0);
+	}
+	return name;
 }
 
 char *

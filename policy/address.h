@@ -42,6 +42,9 @@ void mailbox_list_clear(struct mailbox_list *list);
  * case. */
 bool address_equal(const char *a, const char *b);
 
+/* False when the parser took only the front of it: "a@b@c" is read as a@b. */
+bool address_is_whole(const char *raw, size_t len, const char *addr);
+
 /* An envelope recipient we can hand on: local@domain, valid UTF-8, no control
  * character, no source route. */
 bool address_is_plain(const char *addr);

@@ -12,6 +12,9 @@
 #include "quoted_printable.h"
 #include "smtp_reply.h"
 
+/* Input is decoded in halves of this, which bounds what a step adds. */
+#define DECODE_STEP 32768
+
 /* What is read of one part. */
 struct slot {
 	struct dynbuf data; /* decoded, not yet UTF-8 */
@@ -26,7 +29,7 @@ struct body {
 	struct slot text;
 	struct slot *open; /* the slot the open part goes to, or NULL */
 	enum mime_encoding encoding; /* of the open part */
-	GMimeEncoding decoder;
+	GMimeEncoding base64;
 	struct quoted_printable quoted;
 	bool stop; /* no later byte can matter, or there is an error */
 	struct body_counts counts;
@@ -41,13 +44,6 @@ static bool part_end(void *arg, const struct mime_part *part);
 
 static const struct mime_sink sink = { part_begin, part_data, part_end };
 
-static const GMimeContentEncoding gmime_encodings[] = {
-	[MIME_IDENTITY] = GMIME_CONTENT_ENCODING_DEFAULT,
-	[MIME_BASE64] = GMIME_CONTENT_ENCODING_BASE64,
-	[MIME_QUOTED_PRINTABLE] = GMIME_CONTENT_ENCODING_QUOTEDPRINTABLE,
-	[MIME_UUENCODE] = GMIME_CONTENT_ENCODING_UUENCODE,
-};
-
 struct body *
 body_new(void)
 {
@@ -56,8 +52,8 @@ body_new(void)
 	if (b == NULL)
 		abort();
 	b->mime = mime_new(&sink, b);
-	dynbuf_init(&b->html.data, BODY_KEPT_MAX);
-	dynbuf_init(&b->text.data, BODY_KEPT_MAX);
+	dynbuf_init(&b->html.data, BODY_KEPT_MAX + DECODE_STEP);
+	dynbuf_init(&b->text.data, BODY_KEPT_MAX + DECODE_STEP);
 	return b;
 }
 
@@ -140,58 +136,59 @@ part_begin(void *arg, const struct mime_part *part)
 	}
 	b->encoding = part->encoding;
 	b->quoted = (struct quoted_printable){ 0 };
-	g_mime_encoding_init_decode(&b->decoder,
-				    gmime_encodings[part->encoding]);
+	g_mime_encoding_init_decode(&b->base64,
+				    GMIME_CONTENT_ENCODING_BASE64);
 	return MIME_WANT_BODY;
-}
-
-/* Room for what len bytes decode to. */
-static size_t
-decoded_most(struct body *b, size_t len)
-{
-	return b->encoding == MIME_QUOTED_PRINTABLE
-		   ? len + 2
-		   : g_mime_encoding_outlen(&b->decoder, len);
 }
 
 static size_t
 decode(struct body *b, const char *data, size_t len, char *dst)
 {
-	return b->encoding == MIME_QUOTED_PRINTABLE
-		   ? quoted_printable_decode(&b->quoted, data, len, dst)
-		   : g_mime_encoding_step(&b->decoder, data, len, dst);
+	if (b->encoding == MIME_BASE64)
+		return g_mime_encoding_step(&b->base64, data, len, dst);
+	if (b->encoding == MIME_QUOTED_PRINTABLE)
+		return quoted_printable_decode(&b->quoted, data, len, dst);
+	memcpy(dst, data, len);
+	return len;
 }
 
 static void
-keep(struct body *b, const char *data, size_t len)
+too_large(struct body *b)
 {
-	struct dynbuf *out = &b->open->data;
-	char *room;
-
-	if (b->encoding == MIME_IDENTITY) {
-		(void)dynbuf_add(out, data, len);
-		return;
-	}
-	room = dynbuf_room(out, decoded_most(b, len));
-	if (room != NULL)
-		dynbuf_grown(out, decode(b, data, len, room));
-}
-
-static void
-part_data(void *arg, const char *data, size_t len)
-{
-	struct body *b = arg;
-
-	if (b->stop)
-		return;
-	keep(b, data, len);
-	if (!b->open->data.overflow)
-		return;
 	b->too_large = true;
 	b->stop = true;
 	(void)snprintf(b->error, sizeof(b->error),
 		       "The message text is larger than %d bytes",
 		       BODY_KEPT_MAX);
+}
+
+/* Nothing grows when it is decoded, but for a few bytes that were held back:
+ * a step has its room beyond the bound, and then the bound is looked at. */
+static void
+part_data(void *arg, const char *data, size_t len)
+{
+	struct body *b = arg;
+
+	while (len > 0 && !b->stop) {
+		struct dynbuf *out = &b->open->data;
+		size_t n = len < DECODE_STEP / 2 ? len : DECODE_STEP / 2;
+		char *room = dynbuf_room(out, n + 4);
+
+		if (room != NULL)
+			dynbuf_grown(out, decode(b, data, n, room));
+		if (room == NULL || out->len > BODY_KEPT_MAX)
+			too_large(b);
+		data += n;
+		len -= n;
+	}
+}
+
+/* Base64 that ends without its padding. */
+static void
+finish_base64(struct body *b)
+{
+	for (int i = 0; i < 3 && b->base64.state != 0; i++)
+		part_data(b, "=", 1);
 }
 
 /* The slot's content as UTF-8, in place. False: error set. */
@@ -204,19 +201,24 @@ slot_to_utf8(struct body *b, struct slot *s)
 	switch (charset_to_utf8(&s->data, s->charset, &replaced)) {
 	case CHARSET_OK:
 		b->counts.replaced = b->counts.replaced || replaced;
-		return true;
+		if (s->data.len <= BODY_KEPT_MAX)
+			return true;
+		too_large(b);
+		return false;
 	case CHARSET_UNKNOWN:
 		smtp_reply_safe_text(label, sizeof(label), s->charset,
 				     strlen(s->charset));
 		(void)snprintf(b->error, sizeof(b->error),
 			       "Content-Type: unknown charset \"%s\"", label);
 		return false;
+	case CHARSET_WRONG:
+		(void)snprintf(b->error, sizeof(b->error),
+			       "Content-Type: the text is not in the charset "
+			       "it names");
+		return false;
 	case CHARSET_TOO_LARGE:
 	default:
-		b->too_large = true;
-		(void)snprintf(b->error, sizeof(b->error),
-			       "The message text is larger than %d bytes",
-			       BODY_KEPT_MAX);
+		too_large(b);
 		return false;
 	}
 }
@@ -225,8 +227,10 @@ static bool
 slot_is_blank(const struct slot *s)
 {
 	const char *p = dynbuf_str(&s->data);
+	/* A byte order mark is nothing to read. */
+	size_t bom = strncmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 
-	for (size_t i = 0; i < s->data.len; i++) {
+	for (size_t i = bom; i < s->data.len; i++) {
 		if ((unsigned char)p[i] > ' ')
 			return false;
 	}
@@ -240,6 +244,8 @@ part_end(void *arg, const struct mime_part *part)
 	struct slot *s = b->open;
 
 	(void)part;
+	if (s != NULL && b->encoding == MIME_BASE64)
+		finish_base64(b);
 	b->open = NULL;
 	if (s == NULL || b->stop)
 		return b->stop;

@@ -83,43 +83,50 @@ from_utf8(struct dynbuf *text, bool *replaced_r)
 /* One call of iconv: what fits into the next 4 kB of out. */
 #define STEP 4096
 
-static bool
+static enum charset_result
 convert(GIConv cd, struct dynbuf *out, char *s, size_t len, bool *replaced_r)
 {
-	while (len > 0) {
+	unsigned wrong = 0;
+	bool flushed = false;
+
+	while (len > 0 || !flushed) {
 		char *dst = dynbuf_room(out, STEP);
 		gsize room = STEP;
 		gsize r;
 
 		if (dst == NULL)
-			return false;
-		r = g_iconv(cd, &s, &len, &dst, &room);
+			return CHARSET_TOO_LARGE;
+		/* Some charsets keep a letter back for an accent to come. */
+		flushed = len == 0;
+		r = g_iconv(cd, flushed ? NULL : &s, flushed ? NULL : &len,
+			    &dst, &room);
 		dynbuf_grown(out, STEP - room);
-		if (r != (gsize)-1 || errno == E2BIG)
+		if (r != (gsize)-1 || errno == E2BIG || flushed)
 			continue;
 		/* EILSEQ, or EINVAL: the text ends within a character. */
+		if (++wrong > CHARSET_REPLACED_MAX)
+			return CHARSET_WRONG;
 		*replaced_r = true;
 		if (!dynbuf_add(out, replacement, 3))
-			return false;
+			return CHARSET_TOO_LARGE;
 		s++;
 		len--;
 	}
-	return true;
+	return CHARSET_OK;
 }
 
 static enum charset_result
 from_iconv(GIConv cd, struct dynbuf *text, bool *replaced_r)
 {
-	enum charset_result result = CHARSET_OK;
+	enum charset_result result;
 	struct dynbuf out;
-	struct dynbuf *from = text;
 
 	/* A step's room is asked for whole, so the bound has one more. */
 	dynbuf_init(&out, text->max + STEP);
-	if (!convert(cd, &out, from->data, from->len, replaced_r) ||
-	    out.len > text->max)
-		result = CHARSET_TOO_LARGE;
+	result = convert(cd, &out, text->data, text->len, replaced_r);
 	g_iconv_close(cd);
+	if (result == CHARSET_OK && out.len > text->max)
+		result = CHARSET_TOO_LARGE;
 	if (result != CHARSET_OK) {
 		dynbuf_clear(&out);
 		return result;

@@ -17,9 +17,15 @@
 
 struct dynbuf;
 
+/* More wrong characters than this, and it is another charset: iconv stops at
+ * each, and 3 MB of them took it half a minute. (UTF-8 is checked here, and
+ * fast.) */
+#define CHARSET_REPLACED_MAX 10000
+
 enum charset_result {
 	CHARSET_OK,
 	CHARSET_UNKNOWN,
+	CHARSET_WRONG,	   /* over CHARSET_REPLACED_MAX */
 	CHARSET_TOO_LARGE, /* grew over the buffer's maximum */
 };
 

@@ -19,6 +19,7 @@
 #include "message.h"
 #include "outgoing.h"
 #include "smtp_reply.h"
+#include "utf8.h"
 
 /* The API refuses longer tags. */
 #define TAG_MAX 18
@@ -44,15 +45,22 @@ refuse(struct reading *r, const char *name, const char *what)
 	return false;
 }
 
+/* It is not passed on, so what is wrong with it refuses nothing. */
 static bool
 read_message_id(struct reading *r, const char *name, const char *value,
 		size_t len)
 {
+	char *id;
 	size_t n;
 
 	(void)name;
-	if (value != NULL && len > 0)
-		r->outgoing->message_id = header_unfold(value, len, &n);
+	if (value == NULL)
+		return true;
+	id = header_unfold(value, len, &n);
+	if (n > 0 && utf8_valid_prefix(id, n) == n && utf8_is_printable(id, n))
+		r->outgoing->message_id = id;
+	else
+		free(id);
 	return true;
 }
 
@@ -142,7 +150,8 @@ read_from(struct reading *r, const char *name, const char *value, size_t len)
 	}
 	if (list.n > 1 || list.groups > 0) {
 		refuse(r, name, "must be one address, without a group");
-	} else if (list.n == 0 || !address_is_plain(list.v[0].addr)) {
+	} else if (list.n == 0 || !address_is_plain(list.v[0].addr) ||
+		   !address_is_whole(value, len, list.v[0].addr)) {
 		refuse(r, name, "not an address of the form "
 				"Name <local@domain>");
 	} else {

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "charset.h"
+#include "dynbuf.h"
 #include "utf8.h"
 
 static bool
@@ -58,41 +60,74 @@ header_unfold(const char *raw, size_t len, size_t *len_r)
 	return out;
 }
 
-/* A base64 word, "=?charset?B?payload?=" (RFC 2047, section 2), in a text. */
+/* An encoded word, "=?charset?B?payload?=" (RFC 2047, section 2), in a text.
+ * The payload of a Q word may hold blanks, though it must not. */
 struct word {
 	const char *charset;
 	size_t charset_len;
+	bool base64;
 	const char *payload;
 	size_t payload_len;
 	const char *end;
 };
 
 static bool
-find_b_word(const char *s, struct word *w)
+find_word(const char *s, struct word *w)
 {
+	const char *letter;
+
 	if (strncmp(s, "=?", 2) != 0)
 		return false;
 	w->charset = s + 2;
 	w->charset_len = strcspn(w->charset, "? \t");
-	s = w->charset + w->charset_len;
-	if (strncasecmp(s, "?B?", 3) != 0)
+	letter = w->charset + w->charset_len;
+	w->base64 = strncasecmp(letter, "?B?", 3) == 0;
+	if (w->charset_len == 0 ||
+	    (!w->base64 && strncasecmp(letter, "?Q?", 3) != 0))
 		return false;
-	w->payload = s + 3;
-	w->payload_len = strcspn(w->payload, "? \t");
+	w->payload = letter + 3;
+	w->payload_len = strcspn(w->payload, w->base64 ? "? \t" : "?");
 	w->end = w->payload + w->payload_len;
-	if (w->charset_len == 0 || strncmp(w->end, "?=", 2) != 0)
+	if (strncmp(w->end, "?=", 2) != 0)
 		return false;
 	w->end += 2;
 	return true;
 }
 
-/* The word that joins on: only blanks between, of the same charset. */
 static bool
-find_next_b_word(const struct word *w, struct word *next)
+is_charset(const struct word *w, const char *name)
+{
+	return strlen(name) == w->charset_len &&
+	       g_ascii_strncasecmp(name, w->charset, w->charset_len) == 0;
+}
+
+/* Charsets whose letters have NUL bytes. */
+static bool
+is_wide(const struct word *w)
+{
+	return g_ascii_strncasecmp(w->charset, "utf-16", 6) == 0 ||
+	       g_ascii_strncasecmp(w->charset, "utf-32", 6) == 0 ||
+	       g_ascii_strncasecmp(w->charset, "ucs-", 4) == 0;
+}
+
+static void
+add_charset(GString *out, const struct word *w)
+{
+	g_string_append(out, "=?");
+	if (is_charset(w, "iso-8859-1") || is_charset(w, "us-ascii"))
+		g_string_append(out, "windows-1252");
+	else
+		g_string_append_len(out, w->charset, (gssize)w->charset_len);
+}
+
+/* The base64 word that joins on: only blanks between, of the same charset. */
+static bool
+find_next(const struct word *w, struct word *next)
 {
 	const char *s = w->end + strspn(w->end, " \t");
 
-	return find_b_word(s, next) && next->charset_len == w->charset_len &&
+	return find_word(s, next) && next->base64 &&
+	       next->charset_len == w->charset_len &&
 	       g_ascii_strncasecmp(next->charset, w->charset,
 				   w->charset_len) == 0;
 }
@@ -101,70 +136,115 @@ struct base64 {
 	GByteArray *bytes;
 	gint state;
 	guint save;
+	size_t digits; /* since the last padding */
 };
+
+static void
+decode_base64(struct base64 *b, const char *s, size_t len)
+{
+	guint at = b->bytes->len;
+	gsize n;
+
+	g_byte_array_set_size(b->bytes, at + (guint)len + 3);
+	n = g_base64_decode_step(s, len, b->bytes->data + at, &b->state,
+				 &b->save);
+	g_byte_array_set_size(b->bytes, at + (guint)n);
+}
 
 /* A word without padding may end within a group of four that the next one
  * completes: broken, but seen. */
 static void
 add_payload(struct base64 *b, const struct word *w)
 {
-	guint at = b->bytes->len;
-	gsize n;
-
-	g_byte_array_set_size(b->bytes, at + (guint)w->payload_len + 3);
-	n = g_base64_decode_step(w->payload, w->payload_len,
-				 b->bytes->data + at, &b->state, &b->save);
-	g_byte_array_set_size(b->bytes, at + (guint)n);
+	decode_base64(b, w->payload, w->payload_len);
+	b->digits += w->payload_len;
 	if (memchr(w->payload, '=', w->payload_len) != NULL) {
 		b->state = 0;
 		b->save = 0;
+		b->digits = 0;
 	}
 }
 
-/* Writes the run of words that begins with `w` as one; where it ended. */
+/* Writes the run of base64 words that begins with `w` as one. Where it ended;
+ * NULL when it holds NUL. */
 static const char *
-add_run(GString *out, struct word *w)
+add_run(GString *out, struct word w)
 {
 	struct base64 b = { .bytes = g_byte_array_new() };
-	const struct word first = *w;
-	const char *end = w->end;
+	const struct word first = w;
 	struct word next;
 	char *payload;
+	bool nul;
 
-	add_payload(&b, w);
-	while (find_next_b_word(w, &next)) {
+	add_payload(&b, &w);
+	while (find_next(&w, &next)) {
 		add_payload(&b, &next);
-		*w = next;
-		end = next.end;
+		w = next;
 	}
+	if (b.digits % 4 >= 2)
+		decode_base64(&b, "==", 4 - b.digits % 4);
+	nul = b.bytes->len > 0 && !is_wide(&first) &&
+	      memchr(b.bytes->data, '\0', b.bytes->len) != NULL;
 	payload = g_base64_encode(b.bytes->data, b.bytes->len);
-	g_string_append_printf(out, "=?%.*s?B?%s?=", (int)first.charset_len,
-			       first.charset, payload);
+	add_charset(out, &first);
+	g_string_append_printf(out, "?B?%s?=", payload);
 	g_free(payload);
 	g_byte_array_unref(b.bytes);
-	return end;
+	return nul ? NULL : w.end;
+}
+
+/* The same for one Q word: only its charset changes. */
+static const char *
+add_q_word(GString *out, const struct word *w)
+{
+	if (!is_wide(w) &&
+	    memmem(w->payload, w->payload_len, "=00", 3) != NULL)
+		return NULL;
+	add_charset(out, w);
+	g_string_append_len(out, w->charset + w->charset_len,
+			    w->end - (w->charset + w->charset_len));
+	return w->end;
+}
+
+/* As UTF-8; free(). */
+static char *
+as_utf8(const char *text)
+{
+	struct dynbuf b;
+	bool replaced;
+	size_t len = strlen(text);
+
+	/* Each byte may become U+FFFD. */
+	dynbuf_init(&b, 3 * len);
+	(void)dynbuf_add(&b, text, len);
+	(void)charset_to_utf8(&b, NULL, &replaced);
+	return dynbuf_steal(&b, &len);
 }
 
 char *
-header_join_words(const char *text)
+header_for_gmime(const char *raw)
 {
+	char *utf8 = as_utf8(raw);
+	const char *text = utf8;
 	GString *out = g_string_sized_new(strlen(text) + 1);
-	struct word word, next;
+	struct word w;
 
-	while (*text != '\0') {
+	while (text != NULL && *text != '\0') {
 		const char *eq = strstr(text, "=?");
 
 		if (eq == NULL)
 			break;
 		g_string_append_len(out, text, eq - text);
 		text = eq;
-		if (find_b_word(text, &word) && find_next_b_word(&word, &next))
-			text = add_run(out, &word);
-		else
+		if (!find_word(text, &w))
 			g_string_append_c(out, *text++);
+		else
+			text = w.base64 ? add_run(out, w) : add_q_word(out, &w);
 	}
-	g_string_append(out, text);
-	return g_string_free(out, FALSE);
+	if (text != NULL)
+		g_string_append(out, text);
+	free(utf8);
+	return g_string_free(out, text == NULL);
 }
 
 /* TABs are white space of the header; anything else below a blank is not. */
@@ -177,16 +257,32 @@ tabs_to_blanks(char *s)
 	}
 }
 
+/* Decoded and trimmed; free(). NULL: it holds NUL. */
 static char *
 decode(const char *s)
 {
-	char *joined = header_join_words(s);
-	char *decoded = g_mime_utils_header_decode_text(NULL, joined);
-	char *valid = g_utf8_make_valid(decoded, -1);
+	char *prepared = header_for_gmime(s);
+	char *decoded, *valid;
 
-	g_free(joined);
+	if (prepared == NULL)
+		return NULL;
+	decoded = g_mime_utils_header_decode_text(NULL, prepared);
+	valid = g_utf8_make_valid(decoded, -1);
+	g_free(prepared);
 	g_free(decoded);
 	return valid;
+}
+
+static void
+trim(char *s)
+{
+	size_t n;
+
+	tabs_to_blanks(s);
+	n = strlen(s);
+	while (n > 0 && s[n - 1] == ' ')
+		s[--n] = '\0';
+	memmove(s, s + strspn(s, " "), n - strspn(s, " ") + 1);
 }
 
 enum header_text_result
@@ -204,11 +300,11 @@ header_text(const char *raw, size_t len, char **text_r)
 		char *decoded = decode(text);
 
 		free(text);
-		text = header_unfold(decoded, strlen(decoded), &n);
-		g_free(decoded);
+		text = decoded;
 	}
-	tabs_to_blanks(text);
-	if (!utf8_is_printable(text, n)) {
+	if (text != NULL)
+		trim(text);
+	if (text == NULL || !utf8_is_printable(text, strlen(text))) {
 		free(text);
 		return HEADER_TEXT_CONTROL;
 	}

@@ -4,8 +4,8 @@
  *
  * The order that survives what real clients send (PHPMailer, nodemailer,
  * Python, Ruby, Symfony): unfold, each fold one space; RFC 2047, B and Q, any
- * charset iconv knows; trim. 8-bit text that is not UTF-8 is read as
- * ISO-8859-1. Owner of GMime's RFC 2047 decoder. Thread-safe; no state.
+ * charset iconv knows; trim. Owner of GMime's RFC 2047 decoder. Thread-safe; no
+ * state.
  */
 #ifndef TXM_POLICY_HEADER_TEXT_H
 #define TXM_POLICY_HEADER_TEXT_H
@@ -26,12 +26,16 @@ enum header_text_result header_text(const char *raw, size_t len,
 				    char **text_r);
 
 /*
- * Unfolded text whose neighbouring base64 words of one charset are made one
- * word; free(). Every word ends with padding of its own in what PHP and Python
- * send, and GMime 3.2.13 loses all that follows a padded word. For whoever
- * gives text to GMime.
+ * Unfolded text as GMime 3.2.13 reads it right; free(). NULL when an encoded
+ * word holds NUL, where GMime would end the text.
+ *   8-bit text        becomes UTF-8: it is that already, or windows-1252
+ *   base64 words      neighbours of one charset become one word, padded: PHP
+ *                     and Python pad each, and GMime loses what follows a
+ *                     padded word, and the end of one that is not padded
+ *   iso-8859-1        in a word becomes windows-1252, as in bodies
+ * For whoever gives text to GMime.
  */
-char *header_join_words(const char *text);
+char *header_for_gmime(const char *text);
 
 /* The raw value on one line: each fold one space, trimmed, nothing decoded.
  * free(). The length in *len_r, for a value may hold NUL. */

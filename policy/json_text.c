@@ -156,6 +156,14 @@ json_get_string(const char *text, size_t len, const char *name, char *dst,
 }
 
 bool
+json_has(const char *text, size_t len, const char *name)
+{
+	json_auto_t *root = load(text, len, 0);
+
+	return json_object_get(root, name) != NULL;
+}
+
+bool
 json_get_words(const char *text, size_t len, const char *name, char *dst,
 	       size_t size)
 {

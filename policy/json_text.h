@@ -46,7 +46,10 @@ bool json_each(const char *text, size_t len, const char *member, const char *a,
 bool json_get_string(const char *text, size_t len, const char *name, char *dst,
 		     size_t size);
 
-/* The same for text that a person reads: made safe, and cut when too long
+/* True when the object `text` has a member of that name. */
+bool json_has(const char *text, size_t len, const char *name);
+
+/* A string member for a person to read: made safe, and cut when too long
  * (smtp_reply_safe_text). */
 bool json_get_words(const char *text, size_t len, const char *name, char *dst,
 		    size_t size);

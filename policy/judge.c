@@ -29,6 +29,10 @@ judge(struct message *m, const struct account *account,
 		refuse_nobody(dialect, &v->reply);
 		return;
 	}
+	if (message_n_recipients(m) == 0) {
+		smtp_reply_set(&v->reply, 550, "5.1.3", "No recipients");
+		return;
+	}
 	v->outgoing = outgoing_new();
 	if (dialect_read(dialect, m, account, v->outgoing, &v->reply))
 		v->kind = VERDICT_HAND_OVER;

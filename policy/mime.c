@@ -168,8 +168,13 @@ read_field(struct mime *m, const char *name, size_t name_len,
 	size_t n;
 
 	for (int f = 0; f < FIELDS; f++) {
-		if (strlen(field_names[f]) == name_len &&
-		    strncasecmp(field_names[f], name, name_len) == 0)
+		if (strlen(field_names[f]) != name_len ||
+		    strncasecmp(field_names[f], name, name_len) != 0)
+			continue;
+		if (len > MIME_FIELD_MAX)
+			fail(m, "%s: longer than %d bytes", field_names[f],
+			     MIME_FIELD_MAX);
+		else
 			set_field(m, (enum field)f,
 				  header_unfold(value, len, &n));
 	}

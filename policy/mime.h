@@ -40,12 +40,14 @@
 #define MIME_BOUNDARY_MAX 256
 /* One header block of a part, unfolded or not. */
 #define MIME_PART_HEADER_MAX 65536
+/* Content-Type, Content-Disposition or Content-Transfer-Encoding: GMime's cost
+ * for the words in their parameters grows with the square. */
+#define MIME_FIELD_MAX 4096
 
 enum mime_encoding {
 	MIME_IDENTITY, /* 7bit, 8bit, binary, or none given */
 	MIME_BASE64,
 	MIME_QUOTED_PRINTABLE,
-	MIME_UUENCODE,
 	MIME_UNKNOWN_ENCODING,
 };
 

@@ -18,9 +18,6 @@ static const struct {
 	{ "binary", MIME_IDENTITY },
 	{ "base64", MIME_BASE64 },
 	{ "quoted-printable", MIME_QUOTED_PRINTABLE },
-	{ "uuencode", MIME_UUENCODE },
-	{ "x-uuencode", MIME_UUENCODE },
-	{ "x-uue", MIME_UUENCODE },
 };
 
 static char *

@@ -241,7 +241,8 @@ def main():
         results = measure(args, Path(directory))
     print(report.figures_table(results), "\n")
     print("Policy alone\n\n" + run_policy_bench(args.build, messages))
-    print(report.verdict_table(results))
+    print(report.verdict_table(results), "\n")
+    print(report.noise(results))
     sys.exit(complaints([r for runs in results.values() for r in runs]) or None)
 
 

@@ -70,6 +70,9 @@ TARGETS = (
 COMPARE = {">=": lambda a, b: a >= b, "<=": lambda a, b: a <= b,
            "<": lambda a, b: a < b}
 
+# Cores that others may use; CPU figures, too, rise with it (shared caches).
+NOISE_MAX = 0.2
+
 # Heading, path in a run, format. What is txmilter's is shown for TXM only.
 COLUMNS = (
     ("msg/s", "rate", "{:.0f}"),
@@ -127,6 +130,16 @@ def figures_table(results):
     return table(heads, [peer_row(cell, peer, runs)
                          for cell, runs in results.items() for peer in PEERS
                          if of(runs, peer, "rate")])
+
+
+def noise(results):
+    """A line about runs beside which the machine did something else."""
+    runs = [r for runs in results.values() for r in runs]
+    noisy = sum(r["foreign"] > NOISE_MAX for r in runs)
+    return (f"{noisy} of {len(runs)} runs had more than {NOISE_MAX} cores "
+            "busy with something else: " +
+            ("repeat it on a quiet machine." if noisy > len(runs) / 10 else
+             "the figures can be relied on."))
 
 
 def verdict_table(results):

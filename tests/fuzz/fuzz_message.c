@@ -269,8 +269,7 @@ check_request(const struct outgoing *o, size_t i)
 	check_member(root, "body", o->html);
 	assert(json_is_object(json_object_get(root, "variables")) ==
 	       (o->variables != NULL));
-	assert(o->variables == NULL ||
-	       strstr(text.data, o->variables) != NULL);
+	assert(o->variables == NULL || strstr(text.data, o->variables) != NULL);
 	json_decref(root);
 }
 

@@ -120,10 +120,13 @@ class Daemon:
 
     def _environment(self):
         reports = f"log_path={self.reports}/report"
+        # Frames of libraries are only found by slow unwinding, and by them
+        # leaks are told apart.
         return {"PATH": "/usr/bin:/bin", "G_SLICE": "always-malloc",
-                "ASAN_OPTIONS": f"{reports}:detect_leaks=1:exitcode=99",
-                "LSAN_OPTIONS": f"suppressions={TOP}/tests/lsan.supp"
-                if (TOP / "tests/lsan.supp").exists() else "",
+                "ASAN_OPTIONS": f"{reports}:detect_leaks=1:exitcode=99:"
+                "fast_unwind_on_malloc=0",
+                "LSAN_OPTIONS": f"suppressions={TOP}/tests/lib/lsan.supp:"
+                "print_suppressions=0",
                 "UBSAN_OPTIONS": f"{reports}:print_stacktrace=1",
                 "TSAN_OPTIONS": f"{reports}:exitcode=99"}
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy/account.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "policy/json_text.h"
 
@@ -79,11 +80,17 @@ static const struct {
 	{ "both", "r1", "Main", true },
 	{ "no name", "r1", "", true },
 	{ "no id", "", "Main", false },
-	{ "UTF-8", "r\xc3\xa9", "Stra\xc3\x9f" "e", true },
+	{ "UTF-8", "r\xc3\xa9",
+	  "Stra\xc3\x9f"
+	  "e",
+	  true },
 	{ "LF in the id", "r\n1", "Main", false },
 	{ "TAB in the name", "r1", "a\tb", false },
 	{ "DEL in the name", "r1", "a\x7f", false },
-	{ "C1 in the name", "r1", "a\xc2\x9b" "b", false },
+	{ "C1 in the name", "r1",
+	  "a\xc2\x9b"
+	  "b",
+	  false },
 	{ "invalid UTF-8 in the id", "r\xff", "Main", false },
 	{ "invalid UTF-8 in the name", "r1", "\xc3", false },
 };
@@ -99,8 +106,7 @@ test_add_route(void **state)
 		    routes[i].want)
 			fail_msg("%s", routes[i].name);
 		if (a->n_routes != routes[i].want)
-			fail_msg("%s: %zu routes", routes[i].name,
-				 a->n_routes);
+			fail_msg("%s: %zu routes", routes[i].name, a->n_routes);
 		account_free(&a);
 	}
 }
@@ -161,7 +167,9 @@ static const struct {
 	{ "a---b", "a-b" },
 	{ "-a-", "a" },
 	{ "M\xc3\xbcller GmbH", "m-ller-gmbh" },
-	{ "\xc3\x9c" "ber", "ber" },
+	{ "\xc3\x9c"
+	  "ber",
+	  "ber" },
 	{ "", NULL },
 	{ "-", NULL },
 	{ "\xe6\x97\xa5\xe6\x9c\xac", NULL },
@@ -257,13 +265,12 @@ test_choose_route(void **state)
 	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
 		struct account *a = with_routes(choices[i].routes);
 		struct smtp_reply refusal = { 0 };
-		const struct account_route *r = account_choose_route(
-		    a, choices[i].named, HEADER, &refusal);
+		const struct account_route *r =
+		    account_choose_route(a, choices[i].named, HEADER, &refusal);
 
 		if ((r == NULL) != (choices[i].want == NULL) ||
 		    (r != NULL && strcmp(r->id, choices[i].want) != 0))
-			fail_msg("%s: %s", choices[i].name,
-				 r ? r->id : "none");
+			fail_msg("%s: %s", choices[i].name, r ? r->id : "none");
 		if (smtp_reply_is_set(&refusal) != (r == NULL))
 			fail_msg("%s: refusal", choices[i].name);
 		if (r == NULL &&
@@ -309,8 +316,9 @@ static const struct {
 } records[] = {
 	{ "least", "{\"id\":\"a\",\"routes\":[]}",
 	  "{\"id\":\"a\",\"routes\":[]}" },
-	{ "all", "{\"id\":\"a\",\"dialect\":\"d\",\"routes\":[{\"id\":\"r\","
-		 "\"name\":\"n\"},{\"id\":\"s\",\"name\":\"\"}]}",
+	{ "all",
+	  "{\"id\":\"a\",\"dialect\":\"d\",\"routes\":[{\"id\":\"r\","
+	  "\"name\":\"n\"},{\"id\":\"s\",\"name\":\"\"}]}",
 	  "{\"id\":\"a\",\"dialect\":\"d\",\"routes\":[{\"id\":\"r\","
 	  "\"name\":\"n\"},{\"id\":\"s\",\"name\":\"\"}]}" },
 	{ "order, blanks and more members",
@@ -354,8 +362,8 @@ test_json(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(records) / sizeof(records[0]); i++) {
-		struct account *a = account_from_json(records[i].text,
-						      strlen(records[i].text));
+		struct account *a =
+		    account_from_json(records[i].text, strlen(records[i].text));
 		char *text = a != NULL ? account_to_json(a) : NULL;
 
 		if ((text == NULL) != (records[i].want == NULL) ||

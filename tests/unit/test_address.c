@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy/address.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
+#include <gmime/gmime.h>
 
 #include "policy/dynbuf.h"
 
@@ -34,9 +35,8 @@ static const struct {
 	  ADDRESS_OK },
 	{ "quoted name with quotes", "\"a \\\"b\\\" c\" <r@x>", "a \"b\" c|r@x",
 	  ADDRESS_OK },
-	{ "encoded name with a comma",
-	  "=?utf-8?Q?Doe=2C_Jos=C3=A9?= <r@x>", "Doe, Jos" E_ACUTE "|r@x",
-	  ADDRESS_OK },
+	{ "encoded name with a comma", "=?utf-8?Q?Doe=2C_Jos=C3=A9?= <r@x>",
+	  "Doe, Jos" E_ACUTE "|r@x", ADDRESS_OK },
 	{ "encoded name in two B words with padding",
 	  "=?utf-8?B?RG9l?=\n =?utf-8?B?LA==?= =?utf-8?B?IEpvc8Op?= <r@x>",
 	  "Doe, Jos" E_ACUTE "|r@x", ADDRESS_OK },
@@ -73,15 +73,21 @@ static const struct {
 	  ADDRESS_OK },
 	{ "a quoted local part", "\"a b\"@x.com", "|\"a b\"@x.com",
 	  ADDRESS_OK },
-	{ "a UTF-8 domain", "joe@b\xc3\xbc" "cher.example",
-	  "|joe@b\xc3\xbc" "cher.example", ADDRESS_OK },
+	{ "a UTF-8 domain",
+	  "joe@b\xc3\xbc"
+	  "cher.example",
+	  "|joe@b\xc3\xbc"
+	  "cher.example",
+	  ADDRESS_OK },
 	{ "a name without an address", "Joe User", "", ADDRESS_OK },
 	{ "a name with empty brackets", "Joe User <>", "", ADDRESS_OK },
 	{ "not an address", "a b@x.com", "", ADDRESS_OK },
 	{ "an address that ends wrong", "<joe@x..com>", "", ADDRESS_OK },
 	{ "LF in a name", "Joe\nX <r@x>", "", ADDRESS_CONTROL },
-	{ "control character in a name", "\"a\x01" "b\" <r@x>", "",
-	  ADDRESS_CONTROL },
+	{ "control character in a name",
+	  "\"a\x01"
+	  "b\" <r@x>",
+	  "", ADDRESS_CONTROL },
 	{ "ESC in a name", "\"\x1b[0mJoe\" <r@x>", "", ADDRESS_CONTROL },
 	{ "ESC outside of quotes", "\x1b[0mJoe <r@x>", "", ADDRESS_OK },
 	{ "C1 in a name", "Joe\xc2\x9b <r@x>", "", ADDRESS_CONTROL },
@@ -232,7 +238,10 @@ static const struct {
 	{ "an address", "joe@example.com", true },
 	{ "a quoted local part", "\"a b\"@example.com", true },
 	{ "an at sign in the local part", "\"a@b\"@example.com", true },
-	{ "UTF-8", "jos\xc3\xa9@b\xc3\xbc" "cher.example", true },
+	{ "UTF-8",
+	  "jos\xc3\xa9@b\xc3\xbc"
+	  "cher.example",
+	  true },
 	{ "an address literal", "joe@[IPv6:::1]", true },
 	{ "nothing", "", false },
 	{ "no domain", "joe", false },
@@ -242,7 +251,10 @@ static const struct {
 	{ "a source route", "@a.com,@b.com:joe@c.com", false },
 	{ "a short source route", "@a.com:joe@c.com", false },
 	{ "invalid UTF-8", "jos\xe9@example.com", false },
-	{ "invalid UTF-8 in the domain", "joe@b\xfc" "cher.example", false },
+	{ "invalid UTF-8 in the domain",
+	  "joe@b\xfc"
+	  "cher.example",
+	  false },
 	{ "a cut-off character", "joe@example.com\xc3", false },
 	{ "LF", "joe@example.com\nx", false },
 	{ "CR", "joe\r@example.com", false },
@@ -279,8 +291,8 @@ static const struct {
 	{ "a comma", "Doe, Joe", "Doe, Joe" },
 	{ "quotes within", "\"Joe \\\"X\\\" User\"", "Joe \"X\" User" },
 	{ "encoded", "=?utf-8?Q?Jos=C3=A9?= Doe", "Jos" E_ACUTE " Doe" },
-	{ "encoded quotes are letters", "=?utf-8?Q?Joe_=22X=22_User?=",
-	  "Joe \"X\" User" },
+	{ "encoded quotes are letters",
+	  "=?utf-8?Q?Joe_=22X=22_User?=", "Joe \"X\" User" },
 	{ "UTF-8", "Jos" E_ACUTE, "Jos" E_ACUTE },
 	{ "8-bit", "Jos\xe9", "Jos" E_ACUTE },
 	{ "empty brackets", "Joe User <>", "Joe User" },
@@ -342,8 +354,7 @@ static const struct {
 	{ "a single mailbox, several recipients", "A <a@x>", "", "c@x", false,
 	  "" },
 	{ "a bare name", "", "Joe User", "c@x", true, "Joe User" },
-	{ "a bare name, several recipients", "", "Joe User", "c@x", false,
-	  "" },
+	{ "a bare name, several recipients", "", "Joe User", "c@x", false, "" },
 	{ "without a name", "a@x", "", "a@x", true, "" },
 	{ "no To", "", "", "a@x", true, "" },
 	{ "its own before a bare name", "A <a@x>", "Joe", "a@x", true, "A" },
@@ -360,9 +371,9 @@ test_name_for(void **state)
 		struct mailbox_list list;
 		char *got;
 
-		assert_int_equal(mailbox_list_parse(named[i].to,
-						    strlen(named[i].to), &list),
-				 ADDRESS_OK);
+		assert_int_equal(
+		    mailbox_list_parse(named[i].to, strlen(named[i].to), &list),
+		    ADDRESS_OK);
 		got = address_name_for(&list, named[i].bare, named[i].addr,
 				       named[i].only);
 		if (strcmp(got, named[i].want) != 0)

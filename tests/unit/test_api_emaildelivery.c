@@ -5,15 +5,16 @@
  */
 #include "policy/api.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
 
 #include "policy/account.h"
 #include "policy/dynbuf.h"
@@ -42,11 +43,16 @@ test_names(void **state)
 
 /* --- requests ------------------------------------------------------------- */
 
-#define LEAST .from_name = (char[]){ "" }, .from_email = (char[]){ "s@x" }, \
-	      .return_path = (char[]){ "" }
+#define LEAST                                                         \
+	.from_name = (char[]){ "" }, .from_email = (char[]){ "s@x" }, \
+	.return_path = (char[])                                       \
+	{                                                             \
+		""                                                    \
+	}
 #define S(text) ((char[]){ text })
-#define HEAD "{\"to\":\"r@x\",\"toname\":\"\",\"fromname\":\"\"," \
-	     "\"fromemail\":\"s@x\",\"returnpath\":\"\""
+#define HEAD                                                 \
+	"{\"to\":\"r@x\",\"toname\":\"\",\"fromname\":\"\"," \
+	"\"fromemail\":\"s@x\",\"returnpath\":\"\""
 
 static void
 check_request(const char *name, const struct outgoing_recipient *r,
@@ -76,35 +82,42 @@ test_requests(void **state)
 		const char *want;
 	} rows[] = {
 		{ "what must be there", { LEAST }, HEAD "}" },
-		{ "subject", { LEAST, .subject = S("S") },
+		{ "subject",
+		  { LEAST, .subject = S("S") },
 		  HEAD ",\"subject\":\"S\"}" },
-		{ "reply_to", { LEAST, .reply_to = S("a@x, b@x") },
+		{ "reply_to",
+		  { LEAST, .reply_to = S("a@x, b@x") },
 		  HEAD ",\"replyto\":\"a@x, b@x\"}" },
 		{ "tag", { LEAST, .tag = S("t") }, HEAD ",\"tag\":\"t\"}" },
-		{ "route", { LEAST, .route_id = S("r1") },
+		{ "route",
+		  { LEAST, .route_id = S("r1") },
 		  HEAD ",\"route\":\"r1\"}" },
-		{ "template", { LEAST, .template_id = S("t1") },
+		{ "template",
+		  { LEAST, .template_id = S("t1") },
 		  HEAD ",\"template\":\"t1\"}" },
 		{ "variables, as they were written",
 		  { LEAST, .variables = S("{ \"a\" : 12345678901234567890, "
 					  "\"b\":1.0, \"b\":[1e2,-0] }") },
 		  HEAD ",\"variables\":{ \"a\" : 12345678901234567890, "
 		       "\"b\":1.0, \"b\":[1e2,-0] }}" },
-		{ "body", { LEAST, .html = S("<p>\"a\\b\"\r\n\t</p>"),
-			    .html_len = 15 },
+		{ "body",
+		  { LEAST, .html = S("<p>\"a\\b\"\r\n\t</p>"), .html_len = 15 },
 		  HEAD ",\"body\":\"<p>\\\"a\\\\b\\\"\\r\\n\\t</p>\"}" },
 		{ "the body's length counts",
 		  { LEAST, .html = S("abc"), .html_len = 2 },
 		  HEAD ",\"body\":\"ab\"}" },
 		{ "the message id is not sent",
-		  { LEAST, .message_id = S("<1@x>") }, HEAD "}" },
-		{ "quotes in a value", { LEAST, .subject = S("a\"b\\c") },
+		  { LEAST, .message_id = S("<1@x>") },
+		  HEAD "}" },
+		{ "quotes in a value",
+		  { LEAST, .subject = S("a\"b\\c") },
 		  HEAD ",\"subject\":\"a\\\"b\\\\c\"}" },
-		{ "UTF-8", { LEAST, .subject = S("\xc3\xa9") },
+		{ "UTF-8",
+		  { LEAST, .subject = S("\xc3\xa9") },
 		  HEAD ",\"subject\":\"\xc3\xa9\"}" },
 		{ "all in this order",
-		  { LEAST, .subject = S("s"), .reply_to = S("p"),
-		    .tag = S("t"), .route_id = S("r"), .template_id = S("T"),
+		  { LEAST, .subject = S("s"), .reply_to = S("p"), .tag = S("t"),
+		    .route_id = S("r"), .template_id = S("T"),
 		    .variables = S("{}"), .html = S("h"), .html_len = 1 },
 		  HEAD ",\"subject\":\"s\",\"replyto\":\"p\",\"tag\":\"t\","
 		       "\"route\":\"r\",\"template\":\"T\",\"variables\":{},"
@@ -119,8 +132,7 @@ test_requests(void **state)
 static void
 test_recipient(void **state)
 {
-	const struct outgoing_recipient r = { S("r\"@x"),
-						     S("Doe, \"J\"") };
+	const struct outgoing_recipient r = { S("r\"@x"), S("Doe, \"J\"") };
 	const struct outgoing o = {
 		.from_name = S("Shop \"X\""),
 		.from_email = S("s@x"),
@@ -183,9 +195,8 @@ static const struct {
 	{ "299", 299, OK_BODY, API_ACCEPTED, 250, "2.0.0", "Accepted" },
 	{ "accepted, but not ok", 200, "{\"result\":\"no\"}", API_MISFIT, 451,
 	  "4.3.5", "The API gave an answer that cannot be used" },
-	{ "accepted, result is no string", 200, "{\"result\":true}",
-	  API_MISFIT, 451, "4.3.5",
-	  "The API gave an answer that cannot be used" },
+	{ "accepted, result is no string", 200, "{\"result\":true}", API_MISFIT,
+	  451, "4.3.5", "The API gave an answer that cannot be used" },
 	{ "accepted, no result", 200, "{}", API_MISFIT, 451, "4.3.5",
 	  "The API gave an answer that cannot be used" },
 	{ "accepted, nothing", 200, "", API_MISFIT, 451, "4.3.5",
@@ -213,9 +224,8 @@ static const struct {
 	{ "400 with a title", 400, "{\"title\":\"Too many tags\"}", API_REFUSED,
 	  550, "5.6.0", "The API refused the message: Too many tags" },
 	{ "400 with an empty description", 400,
-	  "{\"title\":\"Missing parameter\",\"description\":\"\"}",
-	  API_REFUSED, 550, "5.6.0",
-	  "The API refused the message: Missing parameter" },
+	  "{\"title\":\"Missing parameter\",\"description\":\"\"}", API_REFUSED,
+	  550, "5.6.0", "The API refused the message: Missing parameter" },
 	{ "400 with neither", 400, "{}", API_REFUSED, 550, "5.6.0",
 	  "The API refused the message" },
 	{ "400 with a web page", 400, "<html>", API_REFUSED, 550, "5.6.0",
@@ -359,8 +369,8 @@ test_read_routes(void **state)
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		struct account *a = account_new("acme");
 		DYNBUF_AUTO got;
-		bool ok = f->read_routes(routes[i].body, strlen(routes[i].body),
-					 a);
+		bool ok =
+		    f->read_routes(routes[i].body, strlen(routes[i].body), a);
 
 		dynbuf_init(&got, 1000);
 		for (size_t k = 0; k < a->n_routes; k++)
@@ -384,8 +394,8 @@ test_read_too_many_routes(void **state)
 
 		dynbuf_init(&body, API_ANSWER_MAX);
 		for (int i = 0; i < ACCOUNT_ROUTES_MAX + more; i++)
-			dynbuf_adds(&body, i ? ",{\"id\":\"r\"}"
-					     : "[{\"id\":\"r\"}");
+			dynbuf_adds(&body,
+				    i ? ",{\"id\":\"r\"}" : "[{\"id\":\"r\"}");
 		dynbuf_adds(&body, "]");
 		assert_int_equal(f->read_routes(body.data, body.len, a), !more);
 		account_free(&a);

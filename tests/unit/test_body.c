@@ -5,15 +5,16 @@
  */
 #include "policy/body.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
+#include <gmime/gmime.h>
 
 #include "policy/dynbuf.h"
 
@@ -63,8 +64,8 @@ static const struct row rows[] = {
 	  P("text/html") "<a>\r\n" P("text/plain") "a" END, BODY_HTML, "<a>",
 	  .counts = { 1 } },
 	{ "alternative: empty text", ALTERNATIVE,
-	  P("text/plain") "\r\n\r\n" P("text/html") "<a>" END, BODY_HTML,
-	  "<a>", .counts = { 2 } },
+	  P("text/plain") "\r\n\r\n" P("text/html") "<a>" END, BODY_HTML, "<a>",
+	  .counts = { 2 } },
 	{ "alternative: empty html", ALTERNATIVE,
 	  P("text/plain") "a\r\n" P("text/html") "\r\n" END, BODY_TEXT, "a",
 	  .counts = { 2 } },
@@ -87,17 +88,23 @@ static const struct row rows[] = {
 	  P("text/html") "\r\n \r\n" P("text/html") "<b>" END, BODY_HTML, "<b>",
 	  .counts = { 2 } },
 	{ "Apple: text, image, html", MIXED,
-	  P("text/plain") "a\r\n" P("image/png") "zz\r\n" P("text/html") "<b>"
-	  END, BODY_HTML, "<b>", .counts = { 3, 1 } },
+	  P("text/plain") "a\r\n" P("image/png") "zz\r\n" P(
+	      "text/html") "<b>" END,
+	  BODY_HTML, "<b>", .counts = { 3, 1 } },
 	{ "related in alternative", ALTERNATIVE,
-	  P("text/plain") "a\r\n" P("multipart/related; boundary=r")
-	  "--r\r\n" CT "text/html\r\n\r\n<r>\r\n--r\r\n" CT "image/png\r\n\r\n"
-	  "zz\r\n--r--" END, BODY_HTML, "<r>", .counts = { 2 } },
+	  P("text/plain") "a\r\n" P(
+	      "multipart/related; boundary=r") "--r\r\n" CT "text/"
+					       "html\r\n\r\n<r>\r\n--r\r\n" CT
+					       "image/png\r\n\r\n"
+					       "zz\r\n--r--" END,
+	  BODY_HTML, "<r>", .counts = { 2 } },
 	{ "alternative in related", CT "multipart/related; boundary=b\n",
-	  P("multipart/alternative; boundary=r")
-	  "--r\r\n" CT "text/plain\r\n\r\na\r\n--r\r\n" CT "text/html\r\n\r\n"
-	  "<r>\r\n--r--\r\n" P("image/png") "zz" END, BODY_HTML, "<r>",
-	  .counts = { 2 } },
+	  P("multipart/alternative; boundary=r") "--r\r\n" CT "text/"
+						 "plain\r\n\r\na\r\n--r\r\n" CT
+						 "text/html\r\n\r\n"
+						 "<r>\r\n--r--\r\n" P(
+						     "image/png") "zz" END,
+	  BODY_HTML, "<r>", .counts = { 2 } },
 	{ "signed", CT "multipart/signed; boundary=b; protocol=x\n",
 	  P("text/plain") "a\r\n" P("application/pgp-signature") "zz" END,
 	  BODY_TEXT, "a", .counts = { 2, 0, 0, 1 } },
@@ -105,14 +112,15 @@ static const struct row rows[] = {
 	  "--b\r\n\r\nSubject: x\r\n\r\na" END, BODY_NONE,
 	  .counts = { 1, 0, 0, 1 } },
 	{ "forwarded message", MIXED,
-	  P("message/rfc822") CT "text/html\r\n\r\n<a>\r\n" P("text/plain")
-	  "b" END, BODY_TEXT, "b", .counts = { 2, 0, 0, 1 } },
+	  P("message/rfc822") CT
+	  "text/html\r\n\r\n<a>\r\n" P("text/plain") "b" END,
+	  BODY_TEXT, "b", .counts = { 2, 0, 0, 1 } },
 
 	/* what is dropped */
 	{ "html attached next to text", MIXED,
 	  P("text/plain") "a\r\n--b\r\n" CT "text/html\r\n" CD "attachment; "
-	  "filename=x.html\r\n\r\n<a>" END, BODY_TEXT, "a",
-	  .counts = { 2, 0, 1 } },
+			  "filename=x.html\r\n\r\n<a>" END,
+	  BODY_TEXT, "a", .counts = { 2, 0, 1 } },
 	{ "an attachment only", MIXED,
 	  "--b\r\n" CT "text/html\r\n" CD "attachment\r\n\r\n<a>" END,
 	  BODY_NONE, .counts = { 1, 0, 1 } },
@@ -123,14 +131,17 @@ static const struct row rows[] = {
 	  BODY_HTML, "<a>", .counts = { 1 } },
 	{ "images, attached or not", MIXED,
 	  P("text/plain") "a\r\n" P("image/png") "z\r\n--b\r\n" CT
-	  "image/gif\r\n" CD "attachment\r\n\r\nz" END, BODY_TEXT, "a",
-	  .counts = { 3, 2 } },
+						 "image/gif\r\n" CD
+						 "attachment\r\n\r\nz" END,
+	  BODY_TEXT, "a", .counts = { 3, 2 } },
 	{ "an attachment that is no text", MIXED,
 	  P("text/plain") "a\r\n--b\r\n" CT "application/pdf\r\n" CD
-	  "attachment\r\n\r\nz" END, BODY_TEXT, "a", .counts = { 2, 0, 1 } },
+			  "attachment\r\n\r\nz" END,
+	  BODY_TEXT, "a", .counts = { 2, 0, 1 } },
 	{ "other parts", MIXED,
-	  P("application/pdf") "z\r\n" P("text/css") "z\r\n" P("text/plain")
-	  "a" END, BODY_TEXT, "a", .counts = { 3, 0, 0, 2 } },
+	  P("application/pdf") "z\r\n" P("text/css") "z\r\n" P(
+	      "text/plain") "a" END,
+	  BODY_TEXT, "a", .counts = { 3, 0, 0, 2 } },
 	{ "amp is not html", ALTERNATIVE,
 	  P("text/x-amp-html") "z\r\n" P("text/plain") "a" END, BODY_TEXT, "a",
 	  .counts = { 2, 0, 0, 1 } },
@@ -153,30 +164,36 @@ static const struct row rows[] = {
 	  "ICANCg==\r\n", BODY_NONE, .counts = { 1 } },
 	{ "base64 that is none", CT "text/html\n" CTE "base64\n", "!!!! ....",
 	  BODY_NONE, .counts = { 1 } },
-	{ "quoted-printable", CT "text/html; charset=utf-8\n" CTE
-	  "Quoted-Printable\n", "caf=C3=A9=20=\r\nx =3D y\r\n", BODY_HTML,
-	  "caf" E_ACUTE " x = y\r\n", .counts = { 1 } },
-	{ "quoted-printable, lower case", CT "text/html; charset=utf-8\n" CTE
-	  "quoted-printable\n", "=c3=a9", BODY_HTML, E_ACUTE,
+	{ "quoted-printable",
+	  CT "text/html; charset=utf-8\n" CTE "Quoted-Printable\n",
+	  "caf=C3=A9=20=\r\nx =3D y\r\n", BODY_HTML, "caf" E_ACUTE " x = y\r\n",
 	  .counts = { 1 } },
-	{ "quoted-printable that is none", CT "text/html\n" CTE
-	  "quoted-printable\n", "a=b=ZZc\r\n", BODY_HTML, "a=b=ZZc\r\n",
-	  .counts = { 1 } },
-	{ "uuencode", CT "text/plain\n" CTE "x-uuencode\n",
-	  "begin 644 x.txt\r\n#0V%T\r\n`\r\nend\r\n", BODY_TEXT, "Cat",
-	  .counts = { 1 } },
+	{ "quoted-printable, lower case",
+	  CT "text/html; charset=utf-8\n" CTE "quoted-printable\n", "=c3=a9",
+	  BODY_HTML, E_ACUTE, .counts = { 1 } },
+	{ "quoted-printable that is none",
+	  CT "text/html\n" CTE "quoted-printable\n", "a=b=ZZc\r\n", BODY_HTML,
+	  "a=b=ZZc\r\n", .counts = { 1 } },
+	{ "quoted-printable, doubled signs",
+	  CT "text/html\n" CTE "quoted-printable\n", "a==41=\nb=\r\nc",
+	  BODY_HTML, "a==41bc", .counts = { 1 } },
+	{ "uuencode is of another time", CT "text/plain\n" CTE "x-uuencode\n",
+	  "begin 644 x.txt\r\n#0V%T\r\n`\r\nend\r\n", BODY_NONE,
+	  .problem = "Content-Transfer-Encoding: not a known encoding",
+	  .counts = { 1, 0, 0, 1 } },
 	{ "8bit", CT "text/html; charset=utf-8\n" CTE "8bit\n", E_ACUTE,
 	  BODY_HTML, E_ACUTE, .counts = { 1 } },
 	{ "unknown encoding", CT "text/html\n" CTE "x-rot13\n", "z", BODY_NONE,
 	  .problem = "Content-Transfer-Encoding: not a known encoding",
 	  .counts = { 1, 0, 0, 1 } },
 	{ "unknown encoding of the html only", ALTERNATIVE,
-	  P("text/plain") "a\r\n--b\r\n" CT "text/html\r\n" CTE "x\r\n\r\n<a>"
-	  END, BODY_TEXT, "a", .counts = { 2, 0, 0, 1 } },
+	  P("text/plain") "a\r\n--b\r\n" CT "text/html\r\n" CTE
+			  "x\r\n\r\n<a>" END,
+	  BODY_TEXT, "a", .counts = { 2, 0, 0, 1 } },
 	{ "the decoder starts anew with each part", ALTERNATIVE,
 	  "--b\r\n" CT "text/plain\r\n" CTE "base64\r\n\r\nYWJ\r\n--b\r\n" CT
-	  "text/html\r\n" CTE "base64\r\n\r\nPGE+" END, BODY_HTML, "<a>",
-	  .counts = { 2 } },
+	  "text/html\r\n" CTE "base64\r\n\r\nPGE+" END,
+	  BODY_HTML, "<a>", .counts = { 2 } },
 
 	/* charsets */
 	{ "windows-1252 labelled iso-8859-1",
@@ -187,20 +204,22 @@ static const struct row rows[] = {
 	  .counts = { 1 } },
 	{ "gb18030", CT "text/html; charset=gb18030\n", "\xc4\xe3\xba\xc3",
 	  BODY_HTML, "\xe4\xbd\xa0\xe5\xa5\xbd", .counts = { 1 } },
-	{ "gb18030 in base64", CT "text/html; charset=gb18030\n" CTE
-	  "base64\n", "xOO6ww==", BODY_HTML, "\xe4\xbd\xa0\xe5\xa5\xbd",
-	  .counts = { 1 } },
+	{ "gb18030 in base64", CT "text/html; charset=gb18030\n" CTE "base64\n",
+	  "xOO6ww==", BODY_HTML, "\xe4\xbd\xa0\xe5\xa5\xbd", .counts = { 1 } },
 	{ "utf-8 with BOM", CT "text/html; charset=utf-8\n", BOM "<p>",
 	  BODY_HTML, "<p>", .counts = { 1 } },
 	{ "no charset, UTF-8", CT "text/html\n", E_ACUTE, BODY_HTML, E_ACUTE,
 	  .counts = { 1 } },
 	{ "no charset, not UTF-8", CT "text/html\n", "caf\xe9", BODY_HTML,
 	  "caf" E_ACUTE, .counts = { 1 } },
-	{ "a wrong byte", CT "text/html; charset=utf-8\n", "a\xff" "b",
+	{ "a wrong byte", CT "text/html; charset=utf-8\n",
+	  "a\xff"
+	  "b",
 	  BODY_HTML, "a" FFFD "b", .counts = { 1 }, .replaced = true },
 	{ "a wrong byte in the text", CT "text/plain; charset=utf-8\n",
-	  "a\xff" "b", BODY_TEXT, "a" FFFD "b", .counts = { 1 },
-	  .replaced = true },
+	  "a\xff"
+	  "b",
+	  BODY_TEXT, "a" FFFD "b", .counts = { 1 }, .replaced = true },
 	{ "unknown charset, ASCII", CT "text/html; charset=x-none\n", "<p>",
 	  BODY_HTML, "<p>", .counts = { 1 } },
 	{ "unknown charset", CT "text/html; charset=x-none\n", "caf\xe9",
@@ -211,8 +230,9 @@ static const struct row rows[] = {
 	  .error = "Content-Type: unknown charset \"x-none\"",
 	  .counts = { 1 } },
 	{ "unknown charset of the text, html is there", ALTERNATIVE,
-	  P("text/plain; charset=x-none") "caf\xe9\r\n" P("text/html") "<p>"
-	  END, BODY_HTML, "<p>", .counts = { 2 } },
+	  P("text/plain; charset=x-none") "caf\xe9\r\n" P(
+	      "text/html") "<p>" END,
+	  BODY_HTML, "<p>", .counts = { 2 } },
 	{ "a charset with control characters",
 	  CT "text/html; charset=\"x\x01y\"\n", "caf\xe9", BODY_NONE,
 	  .error = "unknown charset \"x?y\"", .counts = { 1 } },
@@ -251,8 +271,8 @@ static const struct row rows[] = {
 	/* lines */
 	{ "bare LF", MIXED, "--b\n" CT "text/html\n\n<a>\n<b>\n--b--\n",
 	  BODY_HTML, "<a>\n<b>", .counts = { 1 } },
-	{ "bare CR", CT "text/html\n", "a\rb\r\r\nc", BODY_HTML,
-	  "a\rb\r\r\nc", .counts = { 1 } },
+	{ "bare CR", CT "text/html\n", "a\rb\r\r\nc", BODY_HTML, "a\rb\r\r\nc",
+	  .counts = { 1 } },
 };
 
 /* --- feeding -------------------------------------------------------------- */
@@ -320,8 +340,8 @@ is_as_wanted(const struct row *r, const struct body *b, enum body_kind kind,
 {
 	if (kind != r->kind || (text == NULL) != (kind == BODY_NONE))
 		return false;
-	if (text != NULL && (len != strlen(r->want) ||
-			     memcmp(text, r->want, len + 1) != 0))
+	if (text != NULL &&
+	    (len != strlen(r->want) || memcmp(text, r->want, len + 1) != 0))
 		return false;
 	if (kind == BODY_TEXT && body_is_flowed(b) != r->flowed)
 		return false;
@@ -481,8 +501,8 @@ test_bound(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
 		for (size_t k = 0; k < 4; k++) {
-			size_t most = BODY_KEPT_MAX / bounds[i].each *
-				      bounds[i].each;
+			size_t most =
+			    BODY_KEPT_MAX / bounds[i].each * bounds[i].each;
 			bool over = k % 2;
 			struct body *b = body_new();
 			enum body_kind kind;
@@ -499,9 +519,9 @@ test_bound(void **state)
 			    (body_error(b) != NULL) != over ||
 			    (!over && len != most)) {
 				printf("%s, step %zu, over %d: kind %d, %zu "
-				       "bytes, %s\n", bounds[i].name,
-				       steps[k / 2], over, (int)kind, len,
-				       body_error(b));
+				       "bytes, %s\n",
+				       bounds[i].name, steps[k / 2], over,
+				       (int)kind, len, body_error(b));
 				bad++;
 			}
 			free(text);

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy/charset.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
+#include <gmime/gmime.h>
 
 #include "policy/dynbuf.h"
 #include "policy/utf8.h"
@@ -25,7 +26,7 @@ static const struct {
 	const char *name;
 	const char *label;
 	const char *bytes;
-	size_t len; /* 0: strlen */
+	size_t len;	  /* 0: strlen */
 	const char *want; /* NULL: unknown */
 	bool replaced;
 } rows[] = {
@@ -39,8 +40,10 @@ static const struct {
 	{ "only a BOM", "utf-8", BOM, 0, "", false },
 	{ "one BOM is removed", "utf-8", BOM BOM "a", 0, BOM "a", false },
 	{ "a BOM inside stays", "utf-8", "a" BOM, 0, "a" BOM, false },
-	{ "UTF-8 with a wrong byte", "utf-8", "a\xff" "b", 0, "a" FFFD "b",
-	  true },
+	{ "UTF-8 with a wrong byte", "utf-8",
+	  "a\xff"
+	  "b",
+	  0, "a" FFFD "b", true },
 	{ "UTF-8 cut off", "utf-8", "a\xe2\x82", 0, "a" FFFD FFFD, true },
 	{ "UTF-8 with a surrogate", "utf-8", "\xed\xa0\x80", 0, FFFD FFFD FFFD,
 	  true },
@@ -64,16 +67,18 @@ static const struct {
 	{ "latin1", "latin1", "caf\xe9\x92", 0, "caf" E_ACUTE QUOTE, false },
 	{ "windows-1252", "windows-1252", "\x80", 0, EURO, false },
 	{ "cp1252", "cp1252", "\x80", 0, EURO, false },
-	{ "windows-1252, no character", "windows-1252", "a\x81" "b", 0,
-	  "a" FFFD "b", true },
+	{ "windows-1252, no character", "windows-1252",
+	  "a\x81"
+	  "b",
+	  0, "a" FFFD "b", true },
 
 	{ "iso-8859-15", "iso-8859-15", "\xa4", 0, EURO, false },
 	{ "windows-1251", "windows-1251", "\xcf\xf0", 0, "\xd0\x9f\xd1\x80",
 	  false },
 	{ "koi8-r", "koi8-r", "\xf0\xd2", 0, "\xd0\x9f\xd1\x80", false },
 	{ "iso-2022-jp", "iso-2022-jp", "\x1b$BF|K\\\x1b(B", 0, NIHON, false },
-	{ "iso-2022-jp that does not switch back", "iso-2022-jp",
-	  "\x1b$BF|K\\", 0, NIHON, false },
+	{ "iso-2022-jp that does not switch back", "iso-2022-jp", "\x1b$BF|K\\",
+	  0, NIHON, false },
 	{ "shift_jis", "shift_jis", "\x93\xfa\x96\x7b", 0, NIHON, false },
 	{ "euc-jp", "euc-jp", "\xc6\xfc\xcb\xdc", 0, NIHON, false },
 	{ "gb2312", "gb2312", "\xc4\xe3", 0, "\xe4\xbd\xa0", false },
@@ -84,19 +89,28 @@ static const struct {
 	{ "big5", "big5", "\xa4\xa4", 0, "\xe4\xb8\xad", false },
 	{ "a name that only mail uses", "ks_c_5601-1987", "\xb0\xa1", 0,
 	  "\xea\xb0\x80", false },
-	{ "utf-16 with a mark", "utf-16", "\xff\xfe" "a\0\xe9\0", 6,
-	  "a" E_ACUTE, false },
-	{ "utf-16le with a mark", "utf-16le", "\xff\xfe" "a\0", 4, "a", false },
+	{ "utf-16 with a mark", "utf-16",
+	  "\xff\xfe"
+	  "a\0\xe9\0",
+	  6, "a" E_ACUTE, false },
+	{ "utf-16le with a mark", "utf-16le",
+	  "\xff\xfe"
+	  "a\0",
+	  4, "a", false },
 	{ "utf-16be", "utf-16be", "\0a\0\xe9", 4, "a" E_ACUTE, false },
 	{ "utf-16le, odd", "utf-16le", "a\0b", 3, "a" FFFD, true },
-	{ "utf-16le, half a pair", "utf-16le", "\x3d\xd8" "a\0", 4, NULL,
-	  true },
+	{ "utf-16le, half a pair", "utf-16le",
+	  "\x3d\xd8"
+	  "a\0",
+	  4, NULL, true },
 	{ "utf-7", "utf-7", "+AOk-", 0, E_ACUTE, false },
 	{ "the wrong label: multi-byte text", "shift_jis", "caf\xff", 0,
 	  "caf" FFFD, true },
 	/* These wait for a mark that may follow a letter. */
-	{ "windows-1258, last letter", "windows-1258", "xin ch\xe0" "o", 0,
-	  "xin ch\xc3\xa0o", false },
+	{ "windows-1258, last letter", "windows-1258",
+	  "xin ch\xe0"
+	  "o",
+	  0, "xin ch\xc3\xa0o", false },
 	{ "windows-1258, composed", "windows-1258", "a\xec", 0, "\xc3\xa1",
 	  false },
 	{ "windows-1255, last letter", "windows-1255", "\xf9\xec\xe5\xed", 0,
@@ -129,8 +143,7 @@ is_as_wanted(size_t i, enum charset_result result, bool replaced,
 	/* One row has a NUL in it. */
 	len = strlen(want) + (strcmp(rows[i].name, "NUL is data") ? 0 : 3);
 	return result == CHARSET_OK && replaced == rows[i].replaced &&
-	       text->len == len &&
-	       memcmp(dynbuf_str(text), want, len + 1) == 0;
+	       text->len == len && memcmp(dynbuf_str(text), want, len + 1) == 0;
 }
 
 static void
@@ -195,6 +208,37 @@ test_bound(void **state)
 	}
 }
 
+/* iconv stops at each wrong character; UTF-8 is checked here. */
+static void
+test_wrong_charset(void **state)
+{
+	static const struct {
+		const char *label;
+		size_t n;
+		enum charset_result want;
+	} v[] = {
+		{ "gb18030", CHARSET_REPLACED_MAX, CHARSET_OK },
+		{ "gb18030", CHARSET_REPLACED_MAX + 1, CHARSET_WRONG },
+		{ "utf-8", 5 * CHARSET_REPLACED_MAX, CHARSET_OK },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		DYNBUF_AUTO text;
+		bool replaced;
+		enum charset_result r;
+
+		dynbuf_init(&text, 1 << 20);
+		for (size_t k = 0; k < v[i].n; k++)
+			dynbuf_adds(&text, "a\xff");
+		r = charset_to_utf8(&text, v[i].label, &replaced);
+		if (r != v[i].want)
+			fail_msg("%zu of %s: %d", v[i].n, v[i].label, (int)r);
+		assert_true(r != CHARSET_OK ||
+			    (replaced && text.len == 4 * v[i].n));
+	}
+}
+
 /* A character may lie across the pieces that conversion works in. */
 static void
 test_long_text(void **state)
@@ -231,6 +275,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_wrong_charset),
 		cmocka_unit_test(test_long_text),
 	};
 

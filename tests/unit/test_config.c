@@ -4,17 +4,18 @@
  */
 #include "milter/config.h"
 
-#include <stdarg.h>
-#include <stddef.h>
 #include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "policy/api.h"
 #include "policy/dialect.h"
@@ -99,10 +100,18 @@ static const struct {
 	size_t number;
 	const char *error; /* behind "FILE:LINE: " */
 } values[] = {
-#define T(o, v, want) { "", #o, v, STRING, AT(o), want, 0, NULL }
-#define E(section, o, v, error) { section, #o, v, 0, 0, NULL, 0, #o ": " error }
-#define N(section, o, at, v, want) \
-	{ section, #o, v, UNSIGNED, AT(at), NULL, want, NULL }
+#define T(o, v, want)                                   \
+	{                                               \
+		"", #o, v, STRING, AT(o), want, 0, NULL \
+	}
+#define E(section, o, v, error)                              \
+	{                                                    \
+		section, #o, v, 0, 0, NULL, 0, #o ": " error \
+	}
+#define N(section, o, at, v, want)                                 \
+	{                                                          \
+		section, #o, v, UNSIGNED, AT(at), NULL, want, NULL \
+	}
 	T(milter_socket, "unix:/run/m.sock", "unix:/run/m.sock"),
 	T(milter_socket, "local:/run/m.sock", "local:/run/m.sock"),
 	T(milter_socket, "inet:8891@127.0.0.1", "inet:8891@127.0.0.1"),
@@ -129,8 +138,7 @@ static const struct {
 	  "no dialect is called \"nosuch\"; there is emaildelivery"),
 	E("", dialect, "", "no dialect is called \"\"; there is emaildelivery"),
 
-#define NOT_A_TIME(v) \
-	"\"" v "\" is not a time; write 500ms, 20s, 10m or 24h"
+#define NOT_A_TIME(v) "\"" v "\" is not a time; write 500ms, 20s, 10m or 24h"
 	N("", direct_timeout, direct_timeout_ms, "100ms", 100),
 	N("", direct_timeout, direct_timeout_ms, "50s", 50000),
 	N("", direct_timeout, direct_timeout_ms, "50000ms", 50000),
@@ -166,14 +174,14 @@ static const struct {
 	E("", direct_limit, "10K", "\"10K\" is not a number"),
 	E("", direct_limit, "10s", "\"10s\" is not a number"),
 	E("", direct_limit, "", "\"\" is not a number"),
-	{ "", "log_level", "error", LEVEL, AT(log_level), NULL,
-	  LOG_LEVEL_ERROR, NULL },
+	{ "", "log_level", "error", LEVEL, AT(log_level), NULL, LOG_LEVEL_ERROR,
+	  NULL },
 	{ "", "log_level", "warning", LEVEL, AT(log_level), NULL,
 	  LOG_LEVEL_WARNING, NULL },
 	{ "", "log_level", "info", LEVEL, AT(log_level), NULL, LOG_LEVEL_INFO,
 	  NULL },
-	{ "", "log_level", "debug", LEVEL, AT(log_level), NULL,
-	  LOG_LEVEL_DEBUG, NULL },
+	{ "", "log_level", "debug", LEVEL, AT(log_level), NULL, LOG_LEVEL_DEBUG,
+	  NULL },
 	E("", log_level, "loud", "must be error, warning, info or debug"),
 	E("", log_level, "", "must be error, warning, info or debug"),
 	{ "", "store_size", "1M", SIZE, AT(store_size), NULL, 1048576, NULL },
@@ -231,22 +239,23 @@ static const struct {
 	  "100000001 is out of bounds; it may be 16 to 100000000"),
 
 #define ESP "[api x]\nurl = http://h\n"
-#define U(v, want) \
-	{ "[api x]\n", "url", v, STRING, AT(api.url), want, 0, NULL }
+#define U(v, want)                                                        \
+	{                                                                 \
+		"[api x]\n", "url", v, STRING, AT(api.url), want, 0, NULL \
+	}
 	U("https://h", "https://h"),
 	U("http://127.0.0.1:8080/api", "http://127.0.0.1:8080/api"),
 	U("https://h/api/", "https://h/api"),
 	U("https://h///", "https://h"),
-	E("[api x]\n", url, "ftp://h",
-	  "must begin with https:// (or http://)"),
+	E("[api x]\n", url, "ftp://h", "must begin with https:// (or http://)"),
 	E("[api x]\n", url, "h/api", "must begin with https:// (or http://)"),
 	E("[api x]\n", url, "", "must begin with https:// (or http://)"),
 	{ ESP, "format", "emaildelivery", STRING, AT(api.url), "http://h", 0,
 	  NULL },
 	E(ESP, format, "soap",
 	  "no API format is called \"soap\"; there is emaildelivery"),
-	{ ESP, "ca_file", "/etc/ca.pem", STRING, AT(api.ca_file),
-	  "/etc/ca.pem", 0, NULL },
+	{ ESP, "ca_file", "/etc/ca.pem", STRING, AT(api.ca_file), "/etc/ca.pem",
+	  0, NULL },
 	E(ESP, ca_file, "ca.pem", "\"ca.pem\" is not an absolute path"),
 	N(ESP, connections, api.connections, "1", 1),
 	N(ESP, connections, api.connections, "10000", 10000),
@@ -348,12 +357,16 @@ static const struct {
 	{ "CR LF", "dialect = emaildelivery\r\n[api x]\r\nurl = https://h\r\n",
 	  0, NULL },
 	{ "no line end at the end", "[api x]\nurl = https://h", 0, NULL },
-	{ "the section again", API "[keys]\nttl = 1s\n[api esp]\n"
-				   "connections = 5\n", 0, NULL },
+	{ "the section again",
+	  API "[keys]\nttl = 1s\n[api esp]\n"
+	      "connections = 5\n",
+	  0, NULL },
 	{ "a byte order mark", "\xef\xbb\xbf" API, 0, NULL },
-	{ "a line of 198 bytes", "#" HUNDRED "12345678901234567890123456789012"
+	{ "a line of 198 bytes",
+	  "#" HUNDRED "12345678901234567890123456789012"
 	  "34567890123456789012345678901234567890123456789012345678901234567"
-	  "\n" API, 0, NULL },
+	  "\n" API,
+	  0, NULL },
 
 	{ "empty", "", 1, NO_API },
 	{ "only a comment", "# x\n", 2, NO_API },
@@ -377,8 +390,9 @@ static const struct {
 	  "unknown option \"dialect\" in [keys]" },
 	{ "an option of keys in api", API "ttl = 1m\n", 3,
 	  "unknown option \"ttl\" in [api esp]" },
-	{ "given twice", "dialect = emaildelivery\ndialect = emaildelivery\n"
-	  API, 2, "dialect: " GIVEN_TWICE },
+	{ "given twice",
+	  "dialect = emaildelivery\ndialect = emaildelivery\n" API, 2,
+	  "dialect: " GIVEN_TWICE },
 	{ "given twice, the section again",
 	  API "[keys]\nttl = 1s\n[api esp]\nurl = https://h\n", 6,
 	  "url: " GIVEN_TWICE },
@@ -395,17 +409,18 @@ static const struct {
 	  NO_SECTION("keys x") },
 	{ "a section with a blank before it", "[ keys]\nttl = 1s\n" API, 2,
 	  NO_SECTION(" keys") },
-	{ "a section without a name", "[]\nx = 1\n" API, 2,
-	  NO_SECTION("") },
+	{ "a section without a name", "[]\nx = 1\n" API, 2, NO_SECTION("") },
 	{ "a line of words", API "hello world\n", 3, REST },
 	{ "a section not closed", "[keys\nttl = 1s\n" API, 1, REST },
 	{ "the first error counts", "hello\nnosuch = 1\n" API, 1, REST },
 	{ "the first error counts, the other way round",
 	  "nosuch = 1\nhello\n" API, 1, "unknown option \"nosuch\"" },
 	{ "no name", "= 1\n" API, 1, "unknown option \"\"" },
-	{ "a line of 199 bytes", "#" HUNDRED "12345678901234567890123456789012"
+	{ "a line of 199 bytes",
+	  "#" HUNDRED "12345678901234567890123456789012"
 	  "345678901234567890123456789012345678901234567890123456789012345678"
-	  "\n" API, 1, "the line is longer than 198 bytes" },
+	  "\n" API,
+	  1, "the line is longer than 198 bytes" },
 	{ "a long value", "# x\nsecret_file = /" HUNDRED HUNDRED "\n" API, 2,
 	  "the line is longer than 198 bytes" },
 	{ "a long line at the end", API "ca_file = /" HUNDRED HUNDRED, 3,

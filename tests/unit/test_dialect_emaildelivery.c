@@ -6,15 +6,16 @@
  */
 #include "policy/dialect.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
+#include <gmime/gmime.h>
 
 #include "policy/account.h"
 #include "policy/body.h"
@@ -244,8 +245,8 @@ check_header(size_t i, const char *what, const char *fields, const char *want,
 
 	dynbuf_init(&text, 4096);
 	dynbuf_addf(&text, "%s%s", others(i), fields);
-	assert_true(snprintf(name, sizeof(name), "%s: %s", headers[i].name,
-			     what) > 0);
+	assert_true(
+	    snprintf(name, sizeof(name), "%s: %s", headers[i].name, what) > 0);
 	row.name = name;
 	row.headers = dynbuf_str(&text);
 	if (!check_row(&row))
@@ -276,14 +277,13 @@ test_every_header(void **state)
 			char field[300];
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-			int n = snprintf(field, sizeof(field),
-					 shapes[k].format, headers[i].name,
-					 headers[i].value);
+			int n = snprintf(field, sizeof(field), shapes[k].format,
+					 headers[i].name, headers[i].value);
 #pragma GCC diagnostic pop
 
 			assert_true(n > 0 && n < (int)sizeof(field));
-			check_header(i, shapes[k].what, field,
-				     headers[i].value, NULL);
+			check_header(i, shapes[k].what, field, headers[i].value,
+				     NULL);
 		}
 	}
 }
@@ -345,8 +345,8 @@ test_every_header_absent(void **state)
 static void
 test_every_header_encoded(void **state)
 {
-	static const char *const charsets[] = { "utf-8",      "us-ascii",
-						"iso-8859-1", "koi8-r",
+	static const char *const charsets[] = { "utf-8",       "us-ascii",
+						"iso-8859-1",  "koi8-r",
 						"iso-2022-jp", "gb18030" };
 
 	(void)state;
@@ -355,11 +355,10 @@ test_every_header_encoded(void **state)
 
 		if (!headers[i].encoded)
 			continue;
-		for (size_t k = 0; k < 2 * sizeof(charsets) /
-						 sizeof(charsets[0]); k++) {
+		for (size_t k = 0;
+		     k < 2 * sizeof(charsets) / sizeof(charsets[0]); k++) {
 			const char *charset = charsets[k / 2];
-			char *b = g_base64_encode((const guchar *)v,
-						  strlen(v));
+			char *b = g_base64_encode((const guchar *)v, strlen(v));
 			DYNBUF_AUTO f;
 
 			dynbuf_init(&f, 4096);
@@ -383,8 +382,12 @@ test_every_header_encoded(void **state)
 static void
 test_every_header_control(void **state)
 {
-	static const char *const bad[] = { "a\x01",	      "a\rb", "\x7f",
-					   "a\xc2\x9b" "b",   "\x1b[0m",
+	static const char *const bad[] = { "a\x01",
+					   "a\rb",
+					   "\x7f",
+					   "a\xc2\x9b"
+					   "b",
+					   "\x1b[0m",
 					   "=?utf-8?q?a=0Ab?=",
 					   "=?utf-8?q?a=0D=0A_b?=",
 					   "=?utf-8?b?YQBi?=",
@@ -507,25 +510,24 @@ static const struct row templates[] = {
 	  .member = SUBJECT, .want = NULL },
 	{ "with a subject", F TEMPLATE ": t\nSubject: X\n", .member = SUBJECT,
 	  .want = "X" },
-	{ "the order of headers does not matter", F "Subject:\n" TEMPLATE
-	  ": t\n", .member = TEMPLATE_ID, .want = "t" },
+	{ "the order of headers does not matter",
+	  F "Subject:\n" TEMPLATE ": t\n", .member = TEMPLATE_ID, .want = "t" },
 	{ "without body", F TEMPLATE ": t\n", .body = "", .member = BODY,
 	  .want = NULL },
 	{ "with a blank body", F TEMPLATE ": t\n", .body = " \r\n\r\n",
 	  .member = BODY, .want = NULL },
-	{ "with a body", F HTML TEMPLATE ": t\n", .body = "<b>",
-	  .member = BODY, .want = "<b>" },
-	{ "with nothing usable",
-	  F TEMPLATE ": t\nContent-Type: image/png\n", .body = "zz",
-	  .member = BODY, .want = NULL },
+	{ "with a body", F HTML TEMPLATE ": t\n", .body = "<b>", .member = BODY,
+	  .want = "<b>" },
+	{ "with nothing usable", F TEMPLATE ": t\nContent-Type: image/png\n",
+	  .body = "zz", .member = BODY, .want = NULL },
 	{ "with a body that cannot be read",
 	  F TEMPLATE ": t\nContent-Type: text/html; charset=x-none\n",
 	  .body = "\xe9",
 	  .refusal = "Content-Type: unknown charset \"x-none\"" },
 	{ "with an ambiguous body",
 	  F TEMPLATE ": t\nContent-Type: multipart/mixed; boundary=a; "
-		     "boundary=b\n", .body = "x",
-	  .refusal = "Content-Type: two boundary parameters" },
+		     "boundary=b\n",
+	  .body = "x", .refusal = "Content-Type: two boundary parameters" },
 	{ "without From", TEMPLATE ": t\n", .refusal = "From: header missing" },
 	{ "an empty one is none", F TEMPLATE ":\n",
 	  .refusal = "Subject: header missing" },
@@ -541,12 +543,13 @@ test_templates(void **state)
 /* --- variables ------------------------------------------------------------ */
 
 #define BAD_JSON VARIABLES ": not valid JSON: "
-#define V3 "{\"campaign_id\": \"" E_ACUTE "t" E_ACUTE "\", \"tags\": [\"na" \
-	   "\xc3\xafve\"]}"
-#define V5                                                                   \
-	"{\"campaign_id\":\"my_campaign\",\"metadata\":{\"has_pets\":true,"  \
-	"\"pet_name\":\"Spot\",\"order\":\"A-12345678901234567890\"},"       \
-	"\"tags\":[\"cat\",\"dog\"],\"options\":{\"open_tracking\":false,"   \
+#define V3                                                               \
+	"{\"campaign_id\": \"" E_ACUTE "t" E_ACUTE "\", \"tags\": [\"na" \
+	"\xc3\xafve\"]}"
+#define V5                                                                  \
+	"{\"campaign_id\":\"my_campaign\",\"metadata\":{\"has_pets\":true," \
+	"\"pet_name\":\"Spot\",\"order\":\"A-12345678901234567890\"},"      \
+	"\"tags\":[\"cat\",\"dog\"],\"options\":{\"open_tracking\":false,"  \
 	"\"click_tracking\":true,\"transactional\":true}}"
 #define X40 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 #define NESTED_16 "[[[[[[[[[[[[[[[["
@@ -558,7 +561,8 @@ static const struct row variables[] = {
 	  ": =?us-ascii?Q?{\"options\":{\"open=5Ftracking\":false,"
 	  "\"click=5Ftr?=\n"
 	  " =?us-ascii?Q?acking\":false,\"transactional\":true,\"sandbox\":fa?="
-	  "\n =?us-ascii?Q?lse}}?=\n", .member = VARIABLES_,
+	  "\n =?us-ascii?Q?lse}}?=\n",
+	  .member = VARIABLES_,
 	  .want = "{\"options\":{\"open_tracking\":false,\"click_tracking\":"
 		  "false,\"transactional\":true,\"sandbox\":false}}" },
 	{ "V2, Python, compact",
@@ -574,7 +578,8 @@ static const struct row variables[] = {
 	{ "V3, Python, partly encoded",
 	  F S VARIABLES
 	  ": {\"campaign_id\": =?utf-8?b?IsOpdMOpIiwgInRhZ3MiOiBbIm5hw692ZSJd?="
-	  "\n =?utf-8?q?=7D?=\n", .member = VARIABLES_, .want = V3 },
+	  "\n =?utf-8?q?=7D?=\n",
+	  .member = VARIABLES_, .want = V3 },
 	{ "V4, Python, folded at blanks",
 	  F S VARIABLES
 	  ": {\"campaign_id\": \"my_campaign\", \"metadata\": {\"has_pets\": "
@@ -589,9 +594,9 @@ static const struct row variables[] = {
 	  F S VARIABLES ": \n " V5 "\n", .member = VARIABLES_, .want = V5 },
 	{ "V6, nodemailer",
 	  F S "x-transactional-VARIABLES: "
-	  "=?UTF-8?Q?=7B=22metadata=22=3A=7B=22k=22=3A=22xxxx?=\n"
-	  " =?UTF-8?Q?" X40 "?=\n =?UTF-8?Q?" X40 "?=\n"
-	  " =?UTF-8?Q?" X40 "=22?= =?UTF-8?Q?=7D=7D?=\n",
+	      "=?UTF-8?Q?=7B=22metadata=22=3A=7B=22k=22=3A=22xxxx?=\n"
+	      " =?UTF-8?Q?" X40 "?=\n =?UTF-8?Q?" X40 "?=\n"
+	      " =?UTF-8?Q?" X40 "=22?= =?UTF-8?Q?=7D=7D?=\n",
 	  .member = VARIABLES_,
 	  .want = "{\"metadata\":{\"k\":\"xxxx" X40 X40 X40 "\"}}" },
 	{ "V7, Ruby",
@@ -600,36 +605,42 @@ static const struct row variables[] = {
 	  .member = VARIABLES_,
 	  .want = "{\"campaign_id\":\"" E_ACUTE "t" E_ACUTE "\"}" },
 	{ "V9, a fold in a string is not repaired",
-	  F S VARIABLES ": {\"a\":\"my_awes\n ome\"}\n",
-	  .member = VARIABLES_, .want = "{\"a\":\"my_awes ome\"}" },
+	  F S VARIABLES ": {\"a\":\"my_awes\n ome\"}\n", .member = VARIABLES_,
+	  .want = "{\"a\":\"my_awes ome\"}" },
 	{ "PHP, base64 words with padding",
 	  F S VARIABLES ": =?UTF-8?B?eyJhIjo=?=\n =?UTF-8?B?MTIzNA==?=\n"
-	  " =?UTF-8?B?LCJiIjoyfQ==?=\n", .member = VARIABLES_,
-	  .want = "{\"a\":1234,\"b\":2}" },
+			" =?UTF-8?B?LCJiIjoyfQ==?=\n",
+	  .member = VARIABLES_, .want = "{\"a\":1234,\"b\":2}" },
 	{ "numbers are left alone",
 	  F S VARIABLES ": {\"a\":12345678901234567890,\"b\":1.0,\"c\":-0,"
-	  "\"d\":1E+02,\"e\":0.10}\n", .member = VARIABLES_,
+			"\"d\":1E+02,\"e\":0.10}\n",
+	  .member = VARIABLES_,
 	  .want = "{\"a\":12345678901234567890,\"b\":1.0,\"c\":-0,"
 		  "\"d\":1E+02,\"e\":0.10}" },
-	{ "blanks are left alone", F S VARIABLES ":  { \"a\" :  1 , \"b\":[ ]}"
-	  " \n", .member = VARIABLES_, .want = "{ \"a\" :  1 , \"b\":[ ]}" },
+	{ "blanks are left alone",
+	  F S VARIABLES ":  { \"a\" :  1 , \"b\":[ ]}"
+			" \n",
+	  .member = VARIABLES_, .want = "{ \"a\" :  1 , \"b\":[ ]}" },
 	{ "escapes are left alone",
 	  F S VARIABLES ": {\"\\u0061\":\"\\u00e9\\/\\ud83d\\ude00\"}\n",
 	  .member = VARIABLES_,
 	  .want = "{\"\\u0061\":\"\\u00e9\\/\\ud83d\\ude00\"}" },
-	{ "UTF-8 is left alone", F S VARIABLES ": {\"" E_ACUTE "\":\"" NIHON
-	  "\"}\n", .member = VARIABLES_,
-	  .want = "{\"" E_ACUTE "\":\"" NIHON "\"}" },
+	{ "UTF-8 is left alone",
+	  F S VARIABLES ": {\"" E_ACUTE "\":\"" NIHON "\"}\n",
+	  .member = VARIABLES_, .want = "{\"" E_ACUTE "\":\"" NIHON "\"}" },
 	{ "a key twice", F S VARIABLES ": {\"a\":1,\"a\":2}\n",
 	  .member = VARIABLES_, .want = "{\"a\":1,\"a\":2}" },
 	{ "an empty object", F S VARIABLES ": {}\n", .member = VARIABLES_,
 	  .want = "{}" },
-	{ "32 levels", F S VARIABLES ": {\"a\":" NESTED_16 "[[[[[[[[[[[[[[["
-	  "]]]]]]]]]]]]]]]" CLOSED_16 "}\n", .member = VARIABLES_,
-	  .want = "{\"a\":" NESTED_16 "[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]"
-		  CLOSED_16 "}" },
-	{ "33 levels", F S VARIABLES ": {\"a\":" NESTED_16 NESTED_16 CLOSED_16
-	  CLOSED_16 "}\n",
+	{ "32 levels",
+	  F S VARIABLES ": {\"a\":" NESTED_16 "[[[[[[[[[[[[[[["
+			"]]]]]]]]]]]]]]]" CLOSED_16 "}\n",
+	  .member = VARIABLES_,
+	  .want = "{\"a\":" NESTED_16 "[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]" CLOSED_16
+		  "}" },
+	{ "33 levels",
+	  F S VARIABLES ": {\"a\":" NESTED_16 NESTED_16 CLOSED_16 CLOSED_16
+			"}\n",
 	  .refusal = VARIABLES ": nested deeper than 32 levels" },
 	{ "V17, an array", F S VARIABLES ": [1,2]\n",
 	  .refusal = VARIABLES ": not a JSON object" },
@@ -655,11 +666,12 @@ static const struct row variables[] = {
 	  .refusal = BAD_JSON "a NUL character at column 13" },
 	{ "half a surrogate", F S VARIABLES ": {\"a\":\"\\ud83d\"}\n",
 	  .refusal = BAD_JSON "syntax error at column 13" },
-	{ "the same, in no charset", F S VARIABLES
-	  ": =?x-none?q?{=22a=22:1}?=\n", .member = VARIABLES_,
+	{ "the same, in no charset",
+	  F S VARIABLES ": =?x-none?q?{=22a=22:1}?=\n", .member = VARIABLES_,
 	  .want = "{\"a\":1}" },
-	{ "of two, the first", F S VARIABLES ": {\"a\":1}\n" VARIABLES
-	  ": {\"a\":2}\n", .member = VARIABLES_, .want = "{\"a\":1}" },
+	{ "of two, the first",
+	  F S VARIABLES ": {\"a\":1}\n" VARIABLES ": {\"a\":2}\n",
+	  .member = VARIABLES_, .want = "{\"a\":1}" },
 	{ "of two, the first is bad", F S VARIABLES ": {\n" VARIABLES ": {}\n",
 	  .refusal = BAD_JSON "it ends too early at column 1" },
 };
@@ -709,8 +721,8 @@ static const struct row froms[] = {
 	  .member = FROM_NAME, .want = "Doe, Joe" },
 	{ "encoded name", S "From: =?utf-8?Q?Doe=2C_Jos=C3=A9?= <j@x.com>\n",
 	  .member = FROM_NAME, .want = "Doe, Jos" E_ACUTE },
-	{ "encoded name in several words", S
-	  "From: =?utf-8?B?Sm9zw6k=?=\n =?utf-8?B?IERvZQ==?= <j@x.com>\n",
+	{ "encoded name in several words",
+	  S "From: =?utf-8?B?Sm9zw6k=?=\n =?utf-8?B?IERvZQ==?= <j@x.com>\n",
 	  .member = FROM_NAME, .want = "Jos" E_ACUTE " Doe" },
 	{ "windows-1252 labelled iso-8859-1",
 	  S "From: =?iso-8859-1?Q?Joe=92s?= <j@x.com>\n", .member = FROM_NAME,
@@ -721,9 +733,12 @@ static const struct row froms[] = {
 	  .want = "Joe" },
 	{ "folded", S "From: Joe\n User\n <j@x.com>\n", .member = FROM_NAME,
 	  .want = "Joe User" },
-	{ "UTF-8 address", S "From: <jos" E_ACUTE "@b\xc3\xbc" "cher.example>\n",
-	  .member = FROM_EMAIL, .want = "jos" E_ACUTE "@b\xc3\xbc"
-				       "cher.example" },
+	{ "UTF-8 address",
+	  S "From: <jos" E_ACUTE "@b\xc3\xbc"
+	    "cher.example>\n",
+	  .member = FROM_EMAIL,
+	  .want = "jos" E_ACUTE "@b\xc3\xbc"
+		  "cher.example" },
 	{ "of two headers, the first", S "From: a@x.com\nFrom: b@x.com\n",
 	  .member = FROM_EMAIL, .want = "a@x.com" },
 	{ "missing", S, .refusal = "From: header missing" },
@@ -782,8 +797,8 @@ static const struct row texts[] = {
 	  .member = SUBJECT, .want = "R" E_ACUTE " du mot" },
 	{ "subject, Japanese in two words",
 	  F "Subject: =?iso-2022-jp?B?GyRCRnwbKEI=?=\n"
-	  " =?iso-2022-jp?B?GyRCS1wbKEI=?=\n", .member = SUBJECT,
-	  .want = NIHON },
+	    " =?iso-2022-jp?B?GyRCS1wbKEI=?=\n",
+	  .member = SUBJECT, .want = NIHON },
 	{ "subject, windows-1252 labelled iso-8859-1",
 	  F "Subject: =?iso-8859-1?Q?It=92s?=\n", .member = SUBJECT,
 	  .want = "It" QUOTE "s" },
@@ -802,8 +817,10 @@ static const struct row texts[] = {
 	  .member = REPLY_TO, .want = "\"Doe, Joe\" <j@x.com>" },
 	{ "reply-to, several", F S "Reply-To: a@x.com,\n b@x.com\n",
 	  .member = REPLY_TO, .want = "a@x.com, b@x.com" },
-	{ "reply-to, encoded", F S "Reply-To: =?utf-8?q?Jos=C3=A9?= <j@x.com>"
-	  "\n", .member = REPLY_TO, .want = "Jos" E_ACUTE " <j@x.com>" },
+	{ "reply-to, encoded",
+	  F S "Reply-To: =?utf-8?q?Jos=C3=A9?= <j@x.com>"
+	      "\n",
+	  .member = REPLY_TO, .want = "Jos" E_ACUTE " <j@x.com>" },
 	{ "message id", F S "Message-Id: <1.2@x.com>\n", .member = MESSAGE_ID,
 	  .want = "<1.2@x.com>" },
 	{ "message id, folded", F S "Message-ID:\n <1@x.com>\n",
@@ -849,13 +866,16 @@ test_message_id_is_text(void **state)
 
 /* All other headers are ignored, whatever is in them. */
 static const struct row ignored[] = {
-	{ "headers nobody knows", F S "X-Other: \x01\nCc: c@x.com\n"
+	{ "headers nobody knows",
+	  F S
+	  "X-Other: \x01\nCc: c@x.com\n"
 	  "Bcc: \xff\nList-Unsubscribe: <x>\nReferences: <1@x>\nX-MSYS-API: {\n"
-	  "Date: yesterday\nSender: evil@x.com\n", .member = FROM_EMAIL,
-	  .want = "shop@example.com" },
-	{ "headers of other dialects", F S "X-MSYS-API: {\nX-Cmail-GroupName: "
-	  "\x01\nX-Flexmail-Tag: a b c\nX-SMTPAPI: no\n", .member = SUBJECT,
-	  .want = "S" },
+	  "Date: yesterday\nSender: evil@x.com\n",
+	  .member = FROM_EMAIL, .want = "shop@example.com" },
+	{ "headers of other dialects",
+	  F S "X-MSYS-API: {\nX-Cmail-GroupName: "
+	      "\x01\nX-Flexmail-Tag: a b c\nX-SMTPAPI: no\n",
+	  .member = SUBJECT, .want = "S" },
 	{ "the key", F S "X-Auth-APIKey: \x01secret\n", .member = SUBJECT,
 	  .want = "S" },
 	{ "a header that begins like one", F S "X-Transactional-Tags: a b\n",
@@ -884,25 +904,27 @@ static const struct row bodies[] = {
 	  "\xf0<", .member = BODY, .want = "\xd0\x9f&lt;" },
 	{ "text, flowed", F S CT "text/plain; format=flowed\n",
 	  "hello \r\nworld\r\n", .member = BODY, .want = "hello world<br>\n" },
-	{ "html of an alternative", F S CT
-	  "multipart/alternative; boundary=b\n",
+	{ "html of an alternative",
+	  F S CT "multipart/alternative; boundary=b\n",
 	  P("text/plain") "a\r\n" P("text/html") "<a>\r\n--b--", .member = BODY,
 	  .want = "<a>" },
 	{ "attachments are dropped", F S CT "multipart/mixed; boundary=b\n",
 	  P("text/plain") "a\r\n--b\r\n" CT "text/html\r\n"
-	  "Content-Disposition: attachment\r\n\r\n<a>\r\n" P("image/png")
-	  "zz\r\n--b--", .member = BODY, .want = "a" },
+			  "Content-Disposition: attachment\r\n\r\n<a>\r\n" P(
+			      "image/png") "zz\r\n--b--",
+	  .member = BODY, .want = "a" },
 	{ "nothing", F S, "", .refusal = NO_BODY },
 	{ "blanks", F S HTML, " \r\n\t", .refusal = NO_BODY },
-	{ "an attachment only", F S CT "text/html\nContent-Disposition: "
-	  "attachment\n", "<a>", .refusal = NO_BODY },
+	{ "an attachment only",
+	  F S CT "text/html\nContent-Disposition: "
+		 "attachment\n",
+	  "<a>", .refusal = NO_BODY },
 	{ "a picture only", F S CT "image/png\n", "zz", .refusal = NO_BODY },
 	{ "no boundary", F S CT "multipart/mixed\n", "--b\r\n\r\nx",
-	  .refusal = NO_BODY
-	  ": Content-Type: multipart without a boundary" },
+	  .refusal = NO_BODY ": Content-Type: multipart without a boundary" },
 	{ "unknown encoding", F S HTML "Content-Transfer-Encoding: x\n", "<p>",
-	  .refusal = NO_BODY
-	  ": Content-Transfer-Encoding: not a known encoding" },
+	  .refusal =
+	      NO_BODY ": Content-Transfer-Encoding: not a known encoding" },
 	{ "unknown charset", F S CT "text/html; charset=x-none\n", "\xe9",
 	  .refusal = "Content-Type: unknown charset \"x-none\"" },
 	{ "two Content-Types", F S HTML CT "text/plain\n", "x",
@@ -925,7 +947,8 @@ test_body_has_a_length(void **state)
 	judge_message(F S HTML, "a\0b", 3, 1, &v);
 	assert_int_equal(v.kind, VERDICT_HAND_OVER);
 	assert_int_equal(v.outgoing->html_len, 5);
-	assert_string_equal(v.outgoing->html, "a\xef\xbf\xbd" "b");
+	assert_string_equal(v.outgoing->html, "a\xef\xbf\xbd"
+					      "b");
 	verdict_clear(&v);
 }
 
@@ -982,10 +1005,9 @@ static const struct {
 	const char *to;
 	const char *want; /* "address(name) ..." */
 } recipients[] = {
-	{ "V18, a quoted name", "r@x", "\"Doe, Joe\" <r@x>",
-	  "r@x(Doe, Joe) " },
-	{ "V18, an encoded name", "r@x",
-	  "=?utf-8?Q?Doe=2C_Jos=C3=A9?= <r@x>", "r@x(Doe, Jos" E_ACUTE ") " },
+	{ "V18, a quoted name", "r@x", "\"Doe, Joe\" <r@x>", "r@x(Doe, Joe) " },
+	{ "V18, an encoded name", "r@x", "=?utf-8?Q?Doe=2C_Jos=C3=A9?= <r@x>",
+	  "r@x(Doe, Jos" E_ACUTE ") " },
 	{ "V18, a bare name", "r@x", "Joe User", "r@x(Joe User) " },
 	{ "V18, another case", "r@example.com", "Joe <R@Example.com>",
 	  "r@example.com(Joe) " },
@@ -1003,16 +1025,14 @@ static const struct {
 	{ "undisclosed recipients", "r@x", "undisclosed-recipients:;",
 	  "r@x() " },
 	{ "an address without a name", "r@x", "<r@x>", "r@x() " },
-	{ "another address, one recipient", "r@x", "Joe <joe@y>",
-	  "r@x(Joe) " },
+	{ "another address, one recipient", "r@x", "Joe <joe@y>", "r@x(Joe) " },
 	{ "another address, two recipients", "r@x s@x", "Joe <joe@y>",
 	  "r@x() s@x() " },
 	{ "several", "a@x b@x c@x", "A <a@x>, \"B, B\" <b@x>, D <d@x>",
 	  "a@x(A) b@x(B, B) c@x() " },
 	{ "in a group", "a@x b@x", "G: A <a@x>, B <b@x>;", "a@x(A) b@x(B) " },
 	{ "To does not add anybody", "a@x", "A <a@x>, B <b@x>", "a@x(A) " },
-	{ "duplicates are one", "a@x b@x a@X a@x", "A <a@x>",
-	  "a@x(A) b@x() " },
+	{ "duplicates are one", "a@x b@x a@X a@x", "A <a@x>", "a@x(A) b@x() " },
 	{ "a local part in another case is another", "a@x A@x", "A <a@x>",
 	  "a@x(A) A@x(A) " },
 	{ "windows-1252 labelled iso-8859-1", "r@x",
@@ -1054,8 +1074,8 @@ test_recipients(void **state)
 
 		dynbuf_init(&got, 1000);
 		judge_recipients(recipients[i].rcpts, recipients[i].to, &v);
-		for (size_t k = 0; v.outgoing != NULL &&
-				   k < v.outgoing->n_recipients; k++)
+		for (size_t k = 0;
+		     v.outgoing != NULL && k < v.outgoing->n_recipients; k++)
 			dynbuf_addf(&got, "%s(%s) ",
 				    v.outgoing->recipients[k].email,
 				    v.outgoing->recipients[k].name);
@@ -1210,8 +1230,7 @@ test_find(void **state)
 	const struct header_rule *r;
 
 	(void)state;
-	assert_ptr_equal(dialect_find("emaildelivery"),
-			 &dialect_emaildelivery);
+	assert_ptr_equal(dialect_find("emaildelivery"), &dialect_emaildelivery);
 	assert_null(dialect_find("EmailDelivery"));
 	assert_null(dialect_find("nosuch"));
 	assert_null(dialect_find(""));

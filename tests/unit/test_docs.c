@@ -161,6 +161,7 @@ test_bounds(void **state)
 		{ "MIME depth", MIME_DEPTH_MAX, "" },
 		{ "a boundary", MIME_BOUNDARY_MAX, " bytes" },
 		{ "a part's header", MIME_PART_HEADER_MAX, " bytes" },
+		{ "a Content-Type", MIME_FIELD_MAX, " bytes" },
 		{ "the text that is sent", BODY_KEPT_MAX, " bytes" },
 		{ "addresses in a header", ADDRESS_LIST_MAX, "" },
 	};

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy/dynbuf.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 static void
 check(const struct dynbuf *b, const char *want, size_t len, bool overflow)
@@ -115,14 +116,12 @@ test_bounds(void **state)
 
 		dynbuf_init(&b, bounds[i].max);
 		assert_true(dynbuf_adds(&b, bounds[i].before));
-		if (add_by(&b, bounds[i].way, bounds[i].text) !=
-		    bounds[i].fits)
+		if (add_by(&b, bounds[i].way, bounds[i].text) != bounds[i].fits)
 			fail_msg("%s: wrong result", bounds[i].name);
 		strcpy(want, bounds[i].before);
 		if (bounds[i].fits)
 			strcat(want, bounds[i].text);
-		if (strcmp(dynbuf_str(&b), want) != 0 ||
-		    b.len != strlen(want))
+		if (strcmp(dynbuf_str(&b), want) != 0 || b.len != strlen(want))
 			fail_msg("%s: \"%s\"", bounds[i].name, dynbuf_str(&b));
 		if (b.overflow == bounds[i].fits)
 			fail_msg("%s: overflow %d", bounds[i].name, b.overflow);

@@ -5,23 +5,24 @@
  */
 #include "policy/header_text.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <cmocka.h>
+#include <gmime/gmime.h>
+
 #define E_ACUTE "\xc3\xa9"
 #define QUOTE "\xe2\x80\x99" /* U+2019, 0x92 of windows-1252 */
 #define NIHON "\xe6\x97\xa5\xe6\x9c\xac"
-#define JSON                                                                 \
-	"{\"campaign_id\":\"my_campaign\",\"metadata\":{\"has_pets\":true,"  \
-	"\"pet_name\":\"Spot\",\"order\":\"A-12345678901234567890\"},"       \
-	"\"tags\":[\"cat\",\"dog\"],\"options\":{\"open_tracking\":false,"   \
+#define JSON                                                                \
+	"{\"campaign_id\":\"my_campaign\",\"metadata\":{\"has_pets\":true," \
+	"\"pet_name\":\"Spot\",\"order\":\"A-12345678901234567890\"},"      \
+	"\"tags\":[\"cat\",\"dog\"],\"options\":{\"open_tracking\":false,"  \
 	"\"click_tracking\":true,\"transactional\":true}}"
 
 struct row {
@@ -141,16 +142,16 @@ static const struct row rows[] = {
 	  "R" E_ACUTE "initialisation du mot de passe" },
 
 	{ "words joined without a blank", "=?utf-8?q?a?= =?utf-8?q?b?=", "ab" },
-	{ "words joined over a fold", "=?utf-8?q?a?=\r\n\t=?utf-8?q?b?=",
-	  "ab" },
+	{ "words joined over a fold",
+	  "=?utf-8?q?a?=\r\n\t=?utf-8?q?b?=", "ab" },
 	{ "a blank before plain text stays", "=?utf-8?q?a?= b", "a b" },
 	{ "a blank after plain text stays", "a =?utf-8?q?b?=", "a b" },
 	{ "underscore is a blank", "=?utf-8?q?a_b?= =?utf-8?q?_c?=", "a b c" },
 	{ "a word inside text", "a=?utf-8?q?b?=c", "abc" },
 	{ "a blank in a Q word", "=?utf-8?Q?a b?=", "a b" },
 	{ "an empty word", "=?utf-8?q?\?=", "" },
-	{ "lower and upper case", "=?UtF-8?q?=c3=A9?= =?utf-8?B?w6k=?=",
-	  E_ACUTE E_ACUTE },
+	{ "lower and upper case",
+	  "=?UtF-8?q?=c3=A9?= =?utf-8?B?w6k=?=", E_ACUTE E_ACUTE },
 	{ "a language tag", "=?utf-8*en?Q?hello?=", "hello" },
 	{ "longer than 75 characters",
 	  "=?utf-8?q?aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -160,8 +161,8 @@ static const struct row rows[] = {
 	{ "a TAB in a word", "=?utf-8?q?a=09b?=", "a b" },
 	{ "blanks around in a word", "=?utf-8?q?=20a=20?=", "a" },
 	{ "not a word: no end", "=?utf-8?q?abc", "=?utf-8?q?abc" },
-	{ "not a word: another encoding", "=?utf-8?x?abc?=",
-	  "=?utf-8?x?abc?=" },
+	{ "not a word: another encoding",
+	  "=?utf-8?x?abc?=", "=?utf-8?x?abc?=" },
 	{ "not a word: an equals sign", "a=b?c", "a=b?c" },
 
 	{ "B words with padding, one byte each",
@@ -170,8 +171,8 @@ static const struct row rows[] = {
 	  "=?utf-8?B?YWI=?=\n =?utf-8?B?Y2Q=?=\n =?utf-8?B?ZWY=?=", "abcdef" },
 	{ "B words, the first without padding",
 	  "=?utf-8?B?YWJj?= =?utf-8?B?ZA==?= =?utf-8?B?ZQ==?=", "abcde" },
-	{ "B word whose padding is missing", "=?utf-8?B?Y2Fmw6k?=",
-	  "caf" E_ACUTE },
+	{ "B word whose padding is missing",
+	  "=?utf-8?B?Y2Fmw6k?=", "caf" E_ACUTE },
 	{ "a character split over two Q words",
 	  "=?utf-8?Q?=C3?= =?utf-8?Q?=A9?=", E_ACUTE },
 	{ "a character split over two B words",
@@ -179,8 +180,8 @@ static const struct row rows[] = {
 
 	{ "iso-8859-1", "=?iso-8859-1?q?caf=E9?=", "caf" E_ACUTE },
 	{ "windows-1252", "=?windows-1252?q?It=92s?=", "It" QUOTE "s" },
-	{ "windows-1252 labelled iso-8859-1", "=?iso-8859-1?q?It=92s?=",
-	  "It" QUOTE "s" },
+	{ "windows-1252 labelled iso-8859-1",
+	  "=?iso-8859-1?q?It=92s?=", "It" QUOTE "s" },
 	{ "iso-8859-15", "=?iso-8859-15?q?=A4?=", "\xe2\x82\xac" },
 	{ "koi8-r", "=?koi8-r?B?8NLJ18XU?=",
 	  "\xd0\x9f\xd1\x80\xd0\xb8\xd0\xb2\xd0\xb5\xd1\x82" },
@@ -194,8 +195,8 @@ static const struct row rows[] = {
 	{ "utf-7", "=?utf-7?q?+AOk-?=", E_ACUTE },
 	{ "windows-1258, which composes", "=?windows-1258?q?ab?=", "ab" },
 	{ "an unknown charset, ASCII", "=?x-none?q?abc?=", "abc" },
-	{ "two charsets", "=?iso-8859-1?q?=E9?= =?utf-8?q?=C3=A9?=",
-	  E_ACUTE E_ACUTE },
+	{ "two charsets",
+	  "=?iso-8859-1?q?=E9?= =?utf-8?q?=C3=A9?=", E_ACUTE E_ACUTE },
 
 	{ "LF", "a\nb", NULL },
 	{ "LF at the end", "a\n", NULL },
@@ -203,7 +204,10 @@ static const struct row rows[] = {
 	{ "ESC", "a\x1b[0m", NULL },
 	{ "BEL", "a\x07", NULL },
 	{ "DEL", "a\x7f", NULL },
-	{ "C1 in UTF-8", "a\xc2\x9b" "0m", NULL },
+	{ "C1 in UTF-8",
+	  "a\xc2\x9b"
+	  "0m",
+	  NULL },
 	{ "iso-2022-jp as it is", "\x1b$BF|K\\\x1b(B", NULL },
 	{ "LF in a word", "=?utf-8?q?a=0Ab?=", NULL },
 	{ "CR in a word", "=?utf-8?q?a=0Db?=", NULL },

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy/html.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "policy/dynbuf.h"
 
@@ -40,8 +41,16 @@ static const struct {
 	  "x<br>\n" NB NB "a" },
 	{ "TAB", "a\tb", false, "a" NB NB NB " b" },
 	{ "blank at the end", "a \nb", false, "a <br>\nb" },
-	{ "control characters", "a\x01\x1b\x7f" "b", false, "ab" },
-	{ "no-break space", "a\xc2\xa0" "b", false, "a\xc2\xa0" "b" },
+	{ "control characters",
+	  "a\x01\x1b\x7f"
+	  "b",
+	  false, "ab" },
+	{ "no-break space",
+	  "a\xc2\xa0"
+	  "b",
+	  false,
+	  "a\xc2\xa0"
+	  "b" },
 
 	{ "soft line end", "hello \nworld\n", true, "hello world<br>\n" },
 	{ "soft line end, CR LF", "hello \r\nworld\r\n", true,
@@ -102,10 +111,9 @@ test_full(void **state)
 		bool flowed;
 		size_t needs;
 	} v[] = {
-		{ "abc", false, 3 },   { "a&", false, 6 },
-		{ "a\n", false, 6 },   { " a", false, 7 },
-		{ "\ta", false, 20 },  { " a", true, 1 },
-		{ "a \nb", true, 3 },  { "", false, 0 },
+		{ "abc", false, 3 },  { "a&", false, 6 },   { "a\n", false, 6 },
+		{ " a", false, 7 },   { "\ta", false, 20 }, { " a", true, 1 },
+		{ "a \nb", true, 3 }, { "", false, 0 },
 	};
 
 	(void)state;
@@ -115,8 +123,8 @@ test_full(void **state)
 			bool ok;
 
 			dynbuf_init(&out, max);
-			ok = html_from_text(&out, v[i].text,
-					    strlen(v[i].text), v[i].flowed);
+			ok = html_from_text(&out, v[i].text, strlen(v[i].text),
+					    v[i].flowed);
 			if (ok != (max >= v[i].needs) || out.overflow == ok)
 				fail_msg("\"%s\" in %zu: %d", v[i].text, max,
 					 ok);

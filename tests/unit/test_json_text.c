@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy/json_text.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "policy/dynbuf.h"
 
@@ -49,10 +50,10 @@ test_add_string(void **state)
 			ok = json_add_string(&out, strings[i].text,
 					     strings[i].len);
 			if (ok != (max == needs))
-				fail_msg("%s: %d in %zu bytes",
-					 strings[i].name, ok, max);
-			if (ok && strcmp(dynbuf_str(&out),
-					 strings[i].want) != 0)
+				fail_msg("%s: %d in %zu bytes", strings[i].name,
+					 ok, max);
+			if (ok &&
+			    strcmp(dynbuf_str(&out), strings[i].want) != 0)
 				fail_msg("%s: %s", strings[i].name,
 					 dynbuf_str(&out));
 		}
@@ -246,13 +247,16 @@ static const struct {
 	{ "all kinds", "{\"a\":[1,-2.5e+3,true,false,null,\"x\",{}]}", NULL },
 	{ "large and long numbers",
 	  "{\"a\":12345678901234567890,\"b\":1.0,\"c\":-0,"
-	  "\"d\":0.1000000000000000000000000001}", NULL },
+	  "\"d\":0.1000000000000000000000000001}",
+	  NULL },
 	{ "a key twice", "{\"a\":1,\"a\":2}", NULL },
 	{ "an empty key", "{\"\":1}", NULL },
 	{ "UTF-8", "{\"\xc3\xa9\":\"\xf0\x9f\x98\x80\"}", NULL },
 	{ "escapes", "{\"a\":\"\\u00e9\\ud83d\\ude00\\/\"}", NULL },
-	{ "brackets in a string", "{\"a\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
-				  "\\\"[{\"}", NULL },
+	{ "brackets in a string",
+	  "{\"a\":\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+	  "\\\"[{\"}",
+	  NULL },
 	{ "nothing", "", "it ends too early" },
 	{ "blanks", "  ", "it ends too early" },
 	{ "an array", "[1,2]", "not a JSON object" },
@@ -316,10 +320,10 @@ test_check_nul(void **state)
 	char error[128];
 
 	(void)state;
-	assert_non_null(json_check_object("{\"a\":1}\0", 8, error,
-					  sizeof(error)));
-	assert_non_null(json_check_object("{\"a\0\":1}", 8, error,
-					  sizeof(error)));
+	assert_non_null(
+	    json_check_object("{\"a\":1}\0", 8, error, sizeof(error)));
+	assert_non_null(
+	    json_check_object("{\"a\0\":1}", 8, error, sizeof(error)));
 	assert_null(json_check_object("{\"a\":1}x", 7, error, sizeof(error)));
 }
 
@@ -348,8 +352,9 @@ check_nested(size_t depth, char open, char close, char *error, size_t size)
 	dynbuf_init(&text, 1 << 20);
 	dynbuf_adds(&text, "{\"a\":");
 	for (size_t i = 1; i < depth; i++)
-		dynbuf_addf(&text, open == '{' && i + 1 < depth ? "{\"a\":"
-								: "%c", open);
+		dynbuf_addf(&text,
+			    open == '{' && i + 1 < depth ? "{\"a\":" : "%c",
+			    open);
 	for (size_t i = 1; i < depth; i++)
 		dynbuf_add(&text, &close, 1);
 	dynbuf_adds(&text, "}");
@@ -370,9 +375,9 @@ test_depth(void **state)
 			    "nested deeper than 32 levels");
 	assert_string_equal(check_nested(33, '{', '}', error, sizeof(error)),
 			    "nested deeper than 32 levels");
-	assert_string_equal(check_nested(100000, '[', ']', error,
-					 sizeof(error)),
-			    "nested deeper than 32 levels");
+	assert_string_equal(
+	    check_nested(100000, '[', ']', error, sizeof(error)),
+	    "nested deeper than 32 levels");
 }
 
 /* Next to each other is not deeper. */
@@ -388,8 +393,8 @@ test_wide(void **state)
 	for (int i = 0; i < 1000; i++)
 		dynbuf_adds(&text, ",[{\"x\":[]}]");
 	dynbuf_adds(&text, "]}");
-	assert_null(json_check_object(text.data, text.len, error,
-				      sizeof(error)));
+	assert_null(
+	    json_check_object(text.data, text.len, error, sizeof(error)));
 }
 
 static int

@@ -5,20 +5,21 @@
  */
 #include "milter/log.h"
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "policy/utf8.h"
 
@@ -119,8 +120,7 @@ static const struct {
 	    __attribute__((format(printf, 2, 3)));
 } levels[] = {
 	{ "error", LOG_LEVEL_ERROR, LOG_ERR, "error: ", log_error },
-	{ "warning", LOG_LEVEL_WARNING, LOG_WARNING, "warning: ",
-	  log_warning },
+	{ "warning", LOG_LEVEL_WARNING, LOG_WARNING, "warning: ", log_warning },
 	{ "info", LOG_LEVEL_INFO, LOG_INFO, "", log_info },
 	{ "debug", LOG_LEVEL_DEBUG, LOG_DEBUG, "debug: ", log_debug },
 };
@@ -175,8 +175,8 @@ test_stderr_lines(void **state)
 		release_stderr(text, sizeof(text));
 		assert_true(snprintf(want, sizeof(want),
 				     "txmilter[%d]: %s" QUEUE_ID
-				     ": event n=7 s=x\n", (int)getpid(),
-				     levels[i].prefix) > 0);
+				     ": event n=7 s=x\n",
+				     (int)getpid(), levels[i].prefix) > 0);
 		assert_string_equal(text, want);
 	}
 	assert_int_equal(sys.lines, 0);
@@ -349,7 +349,10 @@ static const struct {
 	{ "quotes", "say \"x\"", "\"say 'x'\"" },
 	{ "line ends", "a\r\nb", "\"a b\"" },
 	{ "control characters", "\x1b[0m\x01\x7f", "\"?[0m??\"" },
-	{ "C1 control characters", "a\xc2\x9b" "0m", "\"a?0m\"" },
+	{ "C1 control characters",
+	  "a\xc2\x9b"
+	  "0m",
+	  "\"a?0m\"" },
 	{ "UTF-8", "caf\xc3\xa9", "\"caf\xc3\xa9\"" },
 	{ "invalid UTF-8", "caf\xe9", "\"caf?\"" },
 	{ "percent", "%s%n", "\"%s%n\"" },
@@ -423,8 +426,8 @@ test_threads(void **state)
 	log_open(1, LOG_LEVEL_INFO);
 	catch_stderr();
 	for (size_t i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, write_lines,
-						ids[i]), 0);
+		assert_int_equal(
+		    pthread_create(&threads[i], NULL, write_lines, ids[i]), 0);
 	for (size_t i = 0; i < THREADS; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 	release_stderr(text, sizeof(text));

@@ -6,15 +6,13 @@
  */
 #include "policy/message.h"
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <gmime/gmime.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,12 +22,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cmocka.h>
+#include <gmime/gmime.h>
+
 #include "policy/account.h"
 #include "policy/api.h"
 #include "policy/dialect.h"
 #include "policy/dynbuf.h"
 #include "policy/json_text.h"
 #include "policy/judge.h"
+#include "policy/mime.h"
 #include "policy/outgoing.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -119,14 +121,16 @@ test_duplicates(void **state)
 	} v[] = {
 		{ "the same", { "a@x.com", "a@x.com" }, 1 },
 		{ "the domain in another case", { "a@x.com", "a@X.COM" }, 1 },
-		{ "the local part in another case", { "a@x.com", "A@x.com" },
+		{ "the local part in another case",
+		  { "a@x.com", "A@x.com" },
 		  2 },
 		{ "two", { "a@x.com", "b@x.com" }, 2 },
 		{ "not next to each other",
 		  { "a@x.com", "b@x.com", "a@x.com", "b@X.com", "c@x.com" },
 		  3 },
-		{ "the last one", { "a@x.com", "b@x.com", "c@x.com",
-				    "c@x.com" }, 3 },
+		{ "the last one",
+		  { "a@x.com", "b@x.com", "c@x.com", "c@x.com" },
+		  3 },
 	};
 
 	(void)state;
@@ -136,8 +140,7 @@ test_duplicates(void **state)
 		for (size_t k = 0; k < 5 && v[i].addrs[k] != NULL; k++)
 			message_recipient(m, v[i].addrs[k]);
 		if (message_n_recipients(m) != v[i].want)
-			fail_msg("%s: %zu", v[i].name,
-				 message_n_recipients(m));
+			fail_msg("%s: %zu", v[i].name, message_n_recipients(m));
 		/* As the first of them was written, in their order. */
 		assert_string_equal(message_recipient_at(m, 0), v[i].addrs[0]);
 		assert_null(message_refusal(m));
@@ -271,8 +274,8 @@ test_long_header_name(void **state)
 	give(m, name, "");
 	assert_non_null(message_refusal(m));
 	assert_memory_equal(message_refusal(m)->text, "X??nnn", 6);
-	assert_non_null(strstr(message_refusal(m)->text,
-			       "n...: header longer than"));
+	assert_non_null(
+	    strstr(message_refusal(m)->text, "n...: header longer than"));
 	free(name);
 	message_free(&m);
 }
@@ -353,20 +356,20 @@ static const struct hostile hostiles[] = {
 	  .text = "Subject: header longer than " },
 	{ "From: commas", .header = "From", .unit = ",", .header_len = 30000,
 	  .code = 550, .text = "From: " },
-	{ "From: 1,999 commas", .header = "From", .prefix = "a@x",
-	  .unit = " ,", .header_len = 4000, .code = -1 },
+	{ "From: 1,999 commas", .header = "From", .prefix = "a@x", .unit = " ,",
+	  .header_len = 4000, .code = -1 },
 	{ "From: colons", .header = "From", .unit = "a:", .header_len = 4000,
 	  .code = 550, .text = "From: " },
 	{ "From: semicolons", .header = "From", .unit = ";",
 	  .header_len = LONGEST, .code = 550, .text = "From: " },
-	{ "From: letters", .header = "From", .unit = "a",
-	  .header_len = LONGEST, .code = 550, .text = "From: " },
-	{ "From: words", .header = "From", .unit = "a ",
-	  .header_len = LONGEST, .code = 550, .text = "From: " },
-	{ "From: blanks", .header = "From", .unit = " ",
-	  .header_len = LONGEST, .code = 550, .text = "From: " },
-	{ "From: dots", .header = "From", .unit = "a.",
-	  .header_len = LONGEST, .code = 550, .text = "From: " },
+	{ "From: letters", .header = "From", .unit = "a", .header_len = LONGEST,
+	  .code = 550, .text = "From: " },
+	{ "From: words", .header = "From", .unit = "a ", .header_len = LONGEST,
+	  .code = 550, .text = "From: " },
+	{ "From: blanks", .header = "From", .unit = " ", .header_len = LONGEST,
+	  .code = 550, .text = "From: " },
+	{ "From: dots", .header = "From", .unit = "a.", .header_len = LONGEST,
+	  .code = 550, .text = "From: " },
 	{ "From: at signs", .header = "From", .unit = "@",
 	  .header_len = LONGEST, .code = 550, .text = "From: " },
 	{ "From: addresses without a comma", .header = "From", .unit = "a@b ",
@@ -381,12 +384,12 @@ static const struct hostile hostiles[] = {
 	  .header_len = LONGEST, .code = 550, .text = "From: " },
 	{ "From: comments", .header = "From", .unit = "()",
 	  .header_len = LONGEST, .code = 550, .text = "From: " },
-	{ "From: quotes", .header = "From", .unit = "\"",
-	  .header_len = LONGEST, .code = 550, .text = "From: " },
+	{ "From: quotes", .header = "From", .unit = "\"", .header_len = LONGEST,
+	  .code = 550, .text = "From: " },
 	{ "From: quoted words", .header = "From", .unit = "\"a\" ",
 	  .header_len = LONGEST, .code = 550, .text = "From: " },
-	{ "From: backslashes", .header = "From", .prefix = "\"",
-	  .unit = "\\", .header_len = LONGEST, .code = 550, .text = "From: " },
+	{ "From: backslashes", .header = "From", .prefix = "\"", .unit = "\\",
+	  .header_len = LONGEST, .code = 550, .text = "From: " },
 	{ "From: square brackets", .header = "From", .prefix = "a@",
 	  .unit = "[", .header_len = LONGEST, .code = 550, .text = "From: " },
 	{ "From: 8-bit", .header = "From", .unit = "\xe9",
@@ -410,8 +413,8 @@ static const struct hostile hostiles[] = {
 	  .header_len = LONGEST, .code = 0 },
 	{ "To: quotes", .header = "To", .unit = "\"\\", .header_len = LONGEST,
 	  .code = 0 },
-	{ "Subject: words", .header = "Subject", .unit = "=?utf-8?q?a?= ",
-	  .header_len = LONGEST, .code = 0 },
+	{ "Subject: words", .header = "Subject",
+	  .unit = "=?utf-8?q?a?= ", .header_len = LONGEST, .code = 0 },
 	{ "Subject: B words", .header = "Subject",
 	  .unit = "=?utf-8?b?YQ==?= ", .header_len = LONGEST, .code = 0 },
 	{ "Subject: words of many charsets", .header = "Subject",
@@ -426,17 +429,16 @@ static const struct hostile hostiles[] = {
 	{ "Subject: more begun words", .header = "Subject",
 	  .prefix = "\xc3\xa9>%", .unit = "=?\?q?)", .header_len = LONGEST,
 	  .code = 0 },
-	{ "To: begun words", .header = "To",
-	  .prefix = "}", .unit = "?q?q=?", .header_len = LONGEST, .code = 0 },
+	{ "To: begun words", .header = "To", .prefix = "}", .unit = "?q?q=?",
+	  .header_len = LONGEST, .code = 0 },
 	{ "Content-Type: begun words", .header = "Content-Type",
 	  .prefix = "text/plain;=?@", .unit = "?b?:=?\xe9",
-	  .header_len = LONGEST, .code = 0 },
-	{ "Content-Disposition: begun words",
-	  .header = "Content-Disposition", .prefix = "inline;",
-	  .unit = "\t=?a?b?@", .header_len = LONGEST, .code = 0 },
-	{ "Subject: one long word", .header = "Subject",
-	  .prefix = "=?utf-8?q?", .unit = "=C3=A9", .suffix = "?=",
-	  .header_len = LONGEST, .code = 0 },
+	  .header_len = LONGEST, .code = 550, .text = "longer than" },
+	{ "Content-Disposition: begun words", .header = "Content-Disposition",
+	  .prefix = "inline;", .unit = "\t=?a?b?@", .header_len = LONGEST,
+	  .code = 550, .text = "longer than" },
+	{ "Subject: one long word", .header = "Subject", .prefix = "=?utf-8?q?",
+	  .unit = "=C3=A9", .suffix = "?=", .header_len = LONGEST, .code = 0 },
 	{ "Subject: a long charset", .header = "Subject", .prefix = "=?",
 	  .unit = "c", .suffix = "?q?\xe9?=", .header_len = LONGEST,
 	  .code = 0 },
@@ -457,8 +459,7 @@ static const struct hostile hostiles[] = {
 	  .text = "X-Transactional-Variables: nested deeper than 32" },
 	{ "Variables: one key again and again",
 	  .header = "X-Transactional-Variables", .prefix = "{\"b\":1",
-	  .unit = ",\"a\":1", .suffix = "}", .header_len = LONGEST,
-	  .code = 0 },
+	  .unit = ",\"a\":1", .suffix = "}", .header_len = LONGEST, .code = 0 },
 	{ "Variables: a long number", .header = "X-Transactional-Variables",
 	  .prefix = "{\"a\":0.", .unit = "1", .suffix = "}",
 	  .header_len = LONGEST, .code = 0 },
@@ -470,41 +471,42 @@ static const struct hostile hostiles[] = {
 	  .header_len = LONGEST, .code = 0 },
 	{ "Content-Type: parameters", .header = "Content-Type",
 	  .prefix = "text/html", .unit = ";a=b", .header_len = LONGEST,
-	  .code = 0 },
+	  .code = 550, .text = "longer than" },
 	{ "Content-Type: continuations", .header = "Content-Type",
 	  .prefix = "text/html", .unit = ";a*1*=b", .header_len = LONGEST,
-	  .code = 0 },
+	  .code = 550, .text = "longer than" },
 	{ "Content-Type: encoded parameters", .header = "Content-Type",
 	  .prefix = "text/html", .unit = ";a*=utf-8''%c3",
-	  .header_len = LONGEST, .code = 0 },
+	  .header_len = LONGEST, .code = 550, .text = "longer than" },
 	{ "Content-Type: words in parameters", .header = "Content-Type",
 	  .prefix = "text/html", .unit = ";a=\"=?utf-8?q?b?=\"",
-	  .header_len = LONGEST, .code = 0 },
+	  .header_len = LONGEST, .code = 550, .text = "longer than" },
 	{ "Content-Type: charsets", .header = "Content-Type",
 	  .prefix = "text/html", .unit = ";charset=b", .header_len = LONGEST,
-	  .code = 0 },
+	  .code = 550, .text = "longer than" },
 	{ "Content-Type: a long charset", .header = "Content-Type",
 	  .prefix = "text/html; charset=", .unit = "b", .header_len = LONGEST,
-	  .code = 0 },
+	  .code = 550, .text = "longer than" },
 	{ "Content-Type: boundaries", .header = "Content-Type",
 	  .prefix = "multipart/mixed", .unit = ";boundary=b",
-	  .header_len = LONGEST, .code = 550 },
+	  .header_len = LONGEST, .code = 550, .text = "longer than" },
 	{ "Content-Type: semicolons", .header = "Content-Type",
 	  .prefix = "text/html", .unit = ";", .header_len = LONGEST,
-	  .code = 0 },
+	  .code = 550, .text = "longer than" },
 	{ "Content-Type: comments", .header = "Content-Type",
 	  .prefix = "text/html", .unit = "(", .header_len = LONGEST,
-	  .code = 0 },
+	  .code = 550, .text = "longer than" },
 	{ "Content-Type: quotes", .header = "Content-Type",
 	  .prefix = "text/html; a=", .unit = "\"", .header_len = LONGEST,
-	  .code = 0 },
+	  .code = 550, .text = "longer than" },
 	{ "Content-Type: GMime's killer", .header = "Content-Type",
-	  .prefix = "text/html", .header_len = LONGEST, .code = 0,
+	  .prefix = "text/html", .header_len = LONGEST, .code = 550,
+	  .text = "longer than",
 	  .unit = ";aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 		  "aaaaaaaaaaaaaa=\xe9" },
-	{ "Content-Disposition: parameters",
-	  .header = "Content-Disposition", .prefix = "inline",
-	  .unit = ";a*0=b", .header_len = LONGEST, .code = 0 },
+	{ "Content-Disposition: parameters", .header = "Content-Disposition",
+	  .prefix = "inline", .unit = ";a*0=b", .header_len = LONGEST,
+	  .code = 550, .text = "longer than" },
 
 	{ "200,000 empty parts", .type = "multipart/mixed; boundary=b",
 	  .body_unit = "--b\r\n\r\n", .body_len = 7 * 200000, .code = 550,
@@ -512,9 +514,8 @@ static const struct hostile hostiles[] = {
 	{ "delimiters only", .type = "multipart/mixed; boundary=b",
 	  .body_unit = "--b\r\n", .body_len = RATHER_LARGE, .code = 550 },
 	{ "delimiters that are none", .type = "multipart/mixed; boundary=b",
-	  .body_prefix = PART "text/html\r\n\r\n<p>\r\n",
-	  .body_unit = "--\n", .body_len = RATHER_LARGE, .code = 0,
-	  .large = true },
+	  .body_prefix = PART "text/html\r\n\r\n<p>\r\n", .body_unit = "--\n",
+	  .body_len = RATHER_LARGE, .code = 0, .large = true },
 	{ "a part's header without end", .type = "multipart/mixed; boundary=b",
 	  .body_prefix = "--b\r\n", .body_unit = "X-A: b\r\n",
 	  .body_len = RATHER_LARGE, .code = 550,
@@ -529,6 +530,10 @@ static const struct hostile hostiles[] = {
 	{ "parts with large headers of begun words",
 	  .type = "multipart/mixed; boundary=b", .body_unit = NULL,
 	  .body_len = RATHER_LARGE, .code = 550 },
+	{ "many parts with headers of begun words",
+	  .type = "multipart/mixed; boundary=b", .body_unit = NULL,
+	  .body_len = (size_t)(MIME_PARTS_MAX - 10) * 2 * MIME_FIELD_MAX,
+	  .code = 550, .text = "no HTML or text" },
 	{ "lines of 1 MB", .type = "text/html", .body_unit = NULL,
 	  .body_len = RATHER_LARGE, .code = 0, .large = true },
 	{ "base64 garbage", .type = "text/html" B64,
@@ -536,38 +541,41 @@ static const struct hostile hostiles[] = {
 	  .code = 550 },
 	{ "base64 of padding", .type = "text/html" B64, .body_unit = "=",
 	  .body_len = RATHER_LARGE, .code = -1 },
-	{ "quoted-printable garbage", .type = "text/html" QP,
-	  .body_unit = "=", .body_len = RATHER_LARGE, .code = 0,
-	  .large = true },
+	{ "quoted-printable garbage", .type = "text/html" QP, .body_unit = "=",
+	  .body_len = RATHER_LARGE, .code = 0, .large = true },
 	{ "an attachment of garbage", .type = "multipart/mixed; boundary=b",
 	  .body_prefix = PART "text/html\r\nContent-Disposition: attachment"
-			 "\r\n\r\n", .body_unit = "\xff-\r\n-",
-	  .body_len = RATHER_LARGE, .code = 550 },
-	{ "NULs", .type = "text/html", .body_prefix = "<p>",
-	  .body_unit = NULL, .body_len = RATHER_LARGE, .code = 0,
-	  .large = true },
-	{ "an unknown charset", .type = "text/html; charset=x-none", .body_unit = "\xff",
-	  .body_len = RATHER_LARGE, .code = 550, .text = "unknown charset" },
+			      "\r\n\r\n",
+	  .body_unit = "\xff-\r\n-", .body_len = RATHER_LARGE, .code = 550 },
+	{ "NULs", .type = "text/html", .body_prefix = "<p>", .body_unit = NULL,
+	  .body_len = RATHER_LARGE, .code = 0, .large = true },
+	{ "an unknown charset", .type = "text/html; charset=x-none",
+	  .body_unit = "\xff", .body_len = RATHER_LARGE, .code = 550,
+	  .text = "unknown charset" },
 	{ "html: bytes that are no UTF-8", .type = "text/html; charset=utf-8",
 	  .body_unit = "\xff", .body_len = RATHER_LARGE, .code = 552,
 	  .text = "larger than 10240000 bytes" },
 	{ "html: a third of that", .type = "text/html; charset=utf-8",
 	  .body_unit = "\xff", .body_len = RATHER_LARGE / 3, .code = 0,
 	  .large = true },
-	{ "html: wrong bytes, converted", .type = "text/html; charset=gb18030",
-	  .body_unit = "\xff", .body_len = RATHER_LARGE / 3, .code = 0,
-	  .large = true },
+	{ "html: wrong bytes to convert", .type = "text/html; charset=gb18030",
+	  .body_unit = "\xff", .body_len = RATHER_LARGE, .code = 550,
+	  .text = "not in the charset it names" },
+	{ "html: wrong bytes among right ones",
+	  .type = "text/html; charset=iso-2022-jp", .body_unit = "\xff\x1b$B",
+	  .body_len = RATHER_LARGE, .code = 550,
+	  .text = "not in the charset it names" },
 	{ "html: escape sequences", .type = "text/html; charset=iso-2022-jp",
 	  .body_prefix = "<p>", .body_unit = "\x1b$B\x1b(B",
 	  .body_len = RATHER_LARGE, .code = 0 },
-	{ "html: control characters", .type = "text/html",
-	  .body_prefix = "<p>", .body_unit = "\x01", .body_len = RATHER_LARGE,
-	  .code = 0, .large = true },
+	{ "html: control characters", .type = "text/html", .body_prefix = "<p>",
+	  .body_unit = "\x01", .body_len = RATHER_LARGE, .code = 0,
+	  .large = true },
 	{ "html: quotes", .type = "text/html", .body_unit = "\"",
 	  .body_len = RATHER_LARGE, .code = 0, .large = true },
-	{ "text: blanks and a letter", .type = "text/plain",
-	  .body_prefix = "x", .body_unit = " ", .body_len = RATHER_LARGE,
-	  .code = 0, .large = true },
+	{ "text: blanks and a letter", .type = "text/plain", .body_prefix = "x",
+	  .body_unit = " ", .body_len = RATHER_LARGE, .code = 0,
+	  .large = true },
 	{ "text: TABs", .type = "text/plain", .body_prefix = "x",
 	  .body_unit = "\t", .body_len = RATHER_LARGE, .code = 552,
 	  .text = "too large", .large = true },
@@ -584,29 +592,46 @@ static const struct hostile hostiles[] = {
 	  .text = "larger than 10240000 bytes" },
 };
 
-/* What no unit can say: the body of rows without one. */
+/* A field of a part, nearly `len` bytes of it. */
+static void
+add_field(struct dynbuf *out, const char *begin, const char *unit, size_t len)
+{
+	size_t from = out->len;
+
+	dynbuf_adds(out, begin);
+	while (out->len + strlen(unit) + 2 < from + len)
+		dynbuf_adds(out, unit);
+	dynbuf_adds(out, "\r\n");
+}
+
+/* What no unit can say: the body of rows without one, and its n-th piece. */
 static void
 add_special(struct dynbuf *out, const struct hostile *h, size_t n)
 {
-	if (strcmp(h->name, "NULs") == 0) {
-		static const char nuls[CHUNK];
+	static const char nuls[CHUNK];
+	static const char words[] = "Content-Type: text/plain;=?@";
 
+	if (strcmp(h->name, "NULs") == 0) {
 		dynbuf_add(out, nuls, CHUNK - out->len);
 		return;
 	}
 	if (strcmp(h->name, "lines of 1 MB") == 0) {
 		dynbuf_adds(out, n % 16 == 15 ? "\r\n" : "");
-		for (size_t i = 0; i < 8192; i++)
-			dynbuf_adds(out, "<p>long ");
+		add_field(out, "", "<p>long ", CHUNK - 8);
+		dynbuf_truncate(out, out->len - 2);
 		return;
 	}
-	/* parts with large headers */
-	dynbuf_addf(out, "--b\r\nContent-Type: text/plain;%s",
-		    strstr(h->name, "words") ? "=?@" : "");
-	for (size_t i = 0; i < 8000; i++)
-		dynbuf_adds(out, strstr(h->name, "words") ? "?b?:=?\xe9"
-							  : "a*1*=b;");
-	dynbuf_adds(out, "\r\n\r\n");
+	dynbuf_adds(out, "--b\r\n");
+	if (strcmp(h->name, "parts with large headers") == 0) {
+		add_field(out, words, ";a*1*=b", MIME_PART_HEADER_MAX - 8);
+	} else if (strstr(h->name, "many parts") == NULL) {
+		add_field(out, words, "?b?:=?\xe9", MIME_PART_HEADER_MAX - 8);
+	} else {
+		add_field(out, words, "?b?:=?\xe9", MIME_FIELD_MAX);
+		add_field(out, "Content-Disposition: inline;", "\t=?a?b?@",
+			  MIME_FIELD_MAX);
+	}
+	dynbuf_adds(out, "\r\n");
 }
 
 static void
@@ -626,9 +651,9 @@ feed_body(struct message *m, const struct hostile *h)
 			add_special(&piece, h, n);
 		/* The milter protocol has no larger chunks. */
 		for (size_t at = 0; at < piece.len; at += CHUNK)
-			(void)message_body(m, piece.data + at,
-					   piece.len - at < CHUNK
-					       ? piece.len - at : CHUNK);
+			(void)message_body(
+			    m, piece.data + at,
+			    piece.len - at < CHUNK ? piece.len - at : CHUNK);
 		done += piece.len;
 		dynbuf_truncate(&piece, 0);
 	}
@@ -663,8 +688,7 @@ give_other_headers(struct message *m, const struct hostile *h)
 			       encoding ? (size_t)(encoding - h->type)
 					: strlen(h->type));
 	if (encoding != NULL)
-		give(m, "Content-Transfer-Encoding",
-		     strchr(encoding, ':') + 2);
+		give(m, "Content-Transfer-Encoding", strchr(encoding, ':') + 2);
 }
 
 /* All that the daemon does for the message. */
@@ -799,8 +823,10 @@ test_deep_delimiters(void **state)
 		DYNBUF_AUTO part;
 
 		dynbuf_init(&part, 200);
-		dynbuf_addf(&part, "--b%02d\r\nContent-Type: multipart/mixed; "
-			    "boundary=b%02d\r\n\r\n", i, i + 1);
+		dynbuf_addf(&part,
+			    "--b%02d\r\nContent-Type: multipart/mixed; "
+			    "boundary=b%02d\r\n\r\n",
+			    i, i + 1);
 		(void)message_body(m, part.data, part.len);
 	}
 	assert_int_equal(snprintf(line, sizeof(line), "--bxx\n"), 6);
@@ -829,8 +855,9 @@ static const struct {
 	unsigned names;
 } charsets[] = {
 	{ "of the body", "Content-Type", "text/html; charset=",
-	  "x-" "00000000000000000000000000000000000000000000000000000%u", "",
-	  1 },
+	  "x-"
+	  "00000000000000000000000000000000000000000000000000000%u",
+	  "", 1 },
 	{ "of words", "Subject", "", "=?x-%u?q?a\xe9?= ", "", 2000 },
 	{ "of B words", "Subject", "", "=?x-%u?b?6Q==?= ", "", 2000 },
 	{ "of words in a name", "From", "", "=?x-%u?q?a=E9?= ", "<a@x.com>",

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy/smtp_reply.h"
 
+#include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 #include "policy/utf8.h"
 
@@ -37,12 +38,22 @@ static const struct {
 	{ "white space around", 20, " \n a b \t ", 9, "a b" },
 	{ "only white space", 20, " \r\n\t", 4, "" },
 	{ "control characters", 20, "a\x01\x1b[0m\x7f", 7, "a??[0m?" },
-	{ "C1 control characters", 20, "a\xc2\x9b" "0m\xc2\x85" "b", 8,
-	  "a?0m?b" },
-	{ "no-break space is no control", 20, "a\xc2\xa0" "b", 4,
-	  "a\xc2\xa0" "b" },
+	{ "C1 control characters", 20,
+	  "a\xc2\x9b"
+	  "0m\xc2\x85"
+	  "b",
+	  8, "a?0m?b" },
+	{ "no-break space is no control", 20,
+	  "a\xc2\xa0"
+	  "b",
+	  4,
+	  "a\xc2\xa0"
+	  "b" },
 	{ "UTF-8", 20, "caf" E_ACUTE " " EURO, 9, "caf" E_ACUTE " " EURO },
-	{ "invalid UTF-8", 20, "a\xff\xc3" "b\xe2\x82", 6, "a??b??" },
+	{ "invalid UTF-8", 20,
+	  "a\xff\xc3"
+	  "b\xe2\x82",
+	  6, "a??b??" },
 	{ "a surrogate", 20, "\xed\xa0\x80", 3, "???" },
 	{ "percent is left alone", 20, "100% %s", 7, "100% %s" },
 	{ "cut before a character", 9, "abc" E_ACUTE E_ACUTE E_ACUTE, 9,

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "policy/utf8.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 /* A copy without a NUL behind it, so that ASan sees an overread. */
 static char *
