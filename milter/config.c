@@ -91,11 +91,16 @@ static const struct option options[] = {
 
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
 
+static const char not_a_line[] =
+    "not \"option = value\", \"[section]\" or a comment";
+
 struct loading {
 	const char *file;
 	FILE *stream;
 	struct config *config;
 	unsigned line;
+	char *text; /* the line, for getline() */
+	size_t text_size;
 	bool given[N_OPTIONS];
 	char *error; /* the first one */
 };
@@ -186,6 +191,8 @@ set_number(struct loading *l, const struct option *o, const char *value,
 			    : o->type == TYPE_SIZE
 				? "a size; write 64K, 256M or 1G"
 				: "a number");
+	if (o->type == TYPE_SECONDS && n % 1000 != 0)
+		return fail(l, "%s: must be whole seconds", o->name);
 	if (o->type == TYPE_SECONDS)
 		n /= 1000;
 	if (n < o->min || n > o->max)
@@ -201,22 +208,43 @@ set_number(struct loading *l, const struct option *o, const char *value,
 	return 1;
 }
 
+/* What is wrong with a text of that type; NULL: nothing. */
+static const char *
+check_text(const struct option *o, const char *value)
+{
+	bool optional = o->default_value != NULL && *o->default_value == '\0';
+	const char *why = NULL;
+	const char *host;
+
+	if (*value == '\0')
+		return optional ? NULL : "needs a value";
+	if (o->type == TYPE_SOCKET && !listener_check(value, &why))
+		return why;
+	if (o->type == TYPE_PATH && *value != '/')
+		return "is not an absolute path";
+	if (o->type != TYPE_URL)
+		return NULL;
+	if (strncmp(value, "https://", 8) != 0 &&
+	    strncmp(value, "http://", 7) != 0)
+		return "must begin with https:// (or http://)";
+	host = strchr(value, '/') + 2;
+	if (*host == '\0' || *host == '/')
+		return "has no host";
+	return strpbrk(value, " \t\"<>") != NULL ? "has a blank or a quote in it"
+						 : NULL;
+}
+
 static int
 set_text(struct loading *l, const struct option *o, const char *value,
 	 char **at)
 {
-	const char *why;
+	const char *why = check_text(o, value);
 	size_t n = strlen(value);
 
-	if (o->type == TYPE_SOCKET && !listener_check(value, &why))
+	if (why != NULL && o->type == TYPE_PATH && *value != '\0')
+		return fail(l, "%s: \"%s\" %s", o->name, value, why);
+	if (why != NULL)
 		return fail(l, "%s: %s", o->name, why);
-	if (o->type == TYPE_PATH && *value != '\0' && *value != '/')
-		return fail(l, "%s: \"%s\" is not an absolute path", o->name,
-			    value);
-	if (o->type == TYPE_URL && strncmp(value, "https://", 8) != 0 &&
-	    strncmp(value, "http://", 7) != 0)
-		return fail(l, "%s: must begin with https:// (or http://)",
-			    o->name);
 	while (o->type == TYPE_URL && n > 0 && value[n - 1] == '/')
 		n--;
 	free(*at);
@@ -358,22 +386,75 @@ handle(void *arg, const char *section_text, const char *name, const char *value)
 		    *section_text ? "]" : "");
 }
 
-/* As fgets(), but a line that does not fit is an error and not two lines. */
-static char *
-read_line(char *line, int size, void *arg)
+/* A section's line is checked when it is read: inih tells of a section only
+ * when it has an option. */
+static void
+check_section_line(struct loading *l, const char *line)
 {
-	struct loading *l = arg;
+	char name[SECTION_NAME_MAX + 1];
+	enum section section;
 	size_t n;
 
-	if (l->error != NULL || fgets(line, size, l->stream) == NULL)
+	line += strspn(line, " \t");
+	if (*line != '[')
+		return;
+	n = strcspn(++line, "]");
+	if (line[n] != ']') {
+		(void)fail(l, "%s", not_a_line);
+	} else if (n == 0) {
+		(void)fail(l, "a section needs a name");
+	} else if (n > SECTION_NAME_MAX) {
+		(void)fail(l, "the section's name is too long");
+	} else {
+		memcpy(name, line, n);
+		name[n] = '\0';
+		(void)find_section(l, name, &section);
+	}
+}
+
+/* inih would take the rest of such a line for another, or cut it off. */
+static const char *
+check_line(const char *line, size_t n)
+{
+	if (memchr(line, '\0', n) != NULL)
+		return "a NUL character";
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)line[i];
+
+		if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f)
+			return "a control character";
+	}
+	line += strspn(line, " \t");
+	if (*line != '#' && *line != ';' && strstr(line, " ;") != NULL)
+		return "a comment must have a line of its own";
+	return NULL;
+}
+
+/* As fgets(), but a line that does not fit is an error and not two lines. */
+static char *
+read_line(char *dst, int size, void *arg)
+{
+	struct loading *l = arg;
+	const char *why;
+	ssize_t n;
+
+	if (l->error != NULL)
+		return NULL;
+	n = getline(&l->text, &l->text_size, l->stream);
+	if (n < 0)
 		return NULL;
 	l->line++;
-	n = strlen(line);
-	if (n + 1 == (size_t)size && line[n - 1] != '\n')
+	why = check_line(l->text, (size_t)n);
+	if (why != NULL)
+		(void)fail(l, "%s", why);
+	else if (n >= size)
 		(void)fail(l, "the line is longer than %d bytes", size - 2);
-	else if (line[0] == '[' && strcspn(line, "]") > SECTION_NAME_MAX)
-		(void)fail(l, "the section's name is too long");
-	return l->error == NULL ? line : NULL;
+	else
+		check_section_line(l, l->text);
+	if (l->error != NULL)
+		return NULL;
+	memcpy(dst, l->text, (size_t)n + 1);
+	return dst;
 }
 
 static void
@@ -421,14 +502,20 @@ config_load(const char *file, char **error_r)
 		abort();
 	set_defaults(&l);
 	first_bad = ini_parse_stream(read_line, &l, handle, &l);
-	if (first_bad > 0 && l.error == NULL) {
+	/* What inih does not understand it skips, and says so at the end. */
+	if (first_bad > 0 && (l.error == NULL || (unsigned)first_bad < l.line)) {
+		free(l.error);
+		l.error = NULL;
 		l.line = (unsigned)first_bad;
-		(void)fail(&l, "not \"option = value\", \"[section]\" or a "
-			       "comment");
+		(void)fail(&l, "%s", not_a_line);
 	}
-	if (l.error == NULL)
+	if (l.error == NULL && ferror(l.stream) == 0)
 		check_required(&l);
+	else if (l.error == NULL && asprintf(&l.error, "%s: %s", file,
+					     strerror(errno)) < 0)
+		abort();
 	(void)fclose(l.stream);
+	free(l.text);
 	*error_r = l.error;
 	if (l.error != NULL)
 		config_free(&l.config);
