@@ -17,19 +17,23 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Bytes of a fold (line end and the blanks after it) at s; 0 when none. */
+/* Bytes of line ends at s. */
 static size_t
-fold_len(const char *s, size_t len)
+line_ends(const char *s, size_t len)
 {
 	size_t n = 0;
 
-	if (n < len && s[n] == '\r')
+	while (n < len && (s[n] == '\n' ||
+			   (s[n] == '\r' && n + 1 < len && s[n + 1] == '\n')))
 		n++;
-	if (n >= len || s[n] != '\n')
-		return 0;
-	n++;
-	if (n >= len || !is_blank(s[n]))
-		return 0;
+	return n;
+}
+
+static size_t
+blanks(const char *s, size_t len)
+{
+	size_t n = 0;
+
 	while (n < len && is_blank(s[n]))
 		n++;
 	return n;
@@ -40,20 +44,27 @@ header_unfold(const char *raw, size_t len, size_t *len_r)
 {
 	char *out = malloc(len + 1);
 	size_t n = 0;
-	size_t start = 0;
+	size_t start;
 
 	if (out == NULL)
 		abort();
 	for (size_t i = 0; i < len;) {
-		size_t fold = fold_len(raw + i, len - i);
+		size_t ends = line_ends(raw + i, len - i);
+		size_t fold = blanks(raw + i + ends, len - i - ends);
 
-		out[n++] = fold > 0 ? ' ' : raw[i];
-		i += fold > 0 ? fold : 1;
+		if (ends > 0 && fold > 0) {
+			out[n++] = ' ';
+			i += ends + fold;
+		} else {
+			ends = ends > 0 ? ends : 1;
+			memcpy(out + n, raw + i, ends);
+			n += ends;
+			i += ends;
+		}
 	}
-	while (start < n && is_blank(out[start]))
-		start++;
-	while (n > start && is_blank(out[n - 1]))
+	while (n > 0 && is_blank(out[n - 1]))
 		n--;
+	start = blanks(out, n);
 	memmove(out, out + start, n - start);
 	out[n - start] = '\0';
 	*len_r = n - start;

@@ -23,6 +23,7 @@ BUILD/bench/results.jsonl.
 
 import argparse
 import json
+import os
 import re
 import signal
 import subprocess
@@ -60,9 +61,10 @@ def parse_cell(name):
 def plan_for(cell, quick):
     """200 connections need time until Postfix has its processes."""
     many = cell.connections >= 100
+    compared = cell.connections == 20
     if quick:
-        return Plan(2.5 if many else 0.7, 2, 2 if cell.connections == 20 else 1)
-    return Plan(4 if many else 1, 3, 5 if cell.connections == 20 else 3)
+        return Plan(2.5 if many else 0.7, 2, 2 if compared else 1)
+    return Plan(4 if many else 1, 3, 5 if compared else 3)
 
 
 def peers_for(cell):
@@ -115,9 +117,11 @@ class Runner:
         return json.loads(out)
 
     def _usage(self, pid):
-        return {"txmilter": procs.cpu(pid), "stub": procs.cpu(self.rig.stub.pid),
+        return {"txmilter": procs.cpu(pid),
+                "stub": procs.cpu(self.rig.stub.pid),
                 "postfix": procs.tree_cpu(self.rig.postfix_pid),
-                "machine": procs.machine_cpu(), "time": time.monotonic()}
+                "machine": procs.machine_cpu(),
+                "time": time.monotonic()}
 
     def _foreign(self, before, after, result):
         """Cores that were busy with nothing of ours: a noisy run."""
@@ -233,6 +237,8 @@ def main():
     # So that Postfix and the rest end with us.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     args = parse_arguments()
+    if os.geteuid() != 0:
+        sys.exit("bench.py needs root, as Postfix's master does")
     messages = args.build / "bench" / "messages"
     write_messages(messages)
     # Not /tmp, which may be in memory: REF's queue must be on a disk.
@@ -243,7 +249,8 @@ def main():
     print("Policy alone\n\n" + run_policy_bench(args.build, messages))
     print(report.verdict_table(results), "\n")
     print(report.noise(results))
-    sys.exit(complaints([r for runs in results.values() for r in runs]) or None)
+    runs = [r for cell_runs in results.values() for r in cell_runs]
+    sys.exit(complaints(runs) or None)
 
 
 if __name__ == "__main__":

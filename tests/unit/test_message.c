@@ -906,8 +906,11 @@ test_charsets_are_not_kept(void **state)
 	unsigned bad = 0;
 
 	(void)state;
+	if (!MEMORY_IS_MEASURED)
+		skip();
 	for (size_t i = 0; i < sizeof(charsets) / sizeof(charsets[0]); i++) {
-		unsigned messages = 80000 / charsets[i].names;
+		unsigned messages =
+		    charsets[i].names > 1 ? 80000 / charsets[i].names : 8000;
 		struct mallinfo2 before;
 		size_t more;
 
