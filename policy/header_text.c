@@ -50,9 +50,11 @@ header_unfold(const char *raw, size_t len, size_t *len_r)
 		abort();
 	for (size_t i = 0; i < len;) {
 		size_t ends = line_ends(raw + i, len - i);
-		size_t fold = blanks(raw + i + ends, len - i - ends);
+		size_t fold = 0;
 
-		if (ends > 0 && fold > 0) {
+		if (ends > 0)
+			fold = blanks(raw + i + ends, len - i - ends);
+		if (fold > 0) {
 			out[n++] = ' ';
 			i += ends + fold;
 		} else {
