@@ -183,7 +183,7 @@ set_number(struct loading *l, const struct option *o, const char *value,
 	const struct unit *units = is_time ? time_units
 				   : o->type == TYPE_SIZE ? size_units
 							  : no_units;
-	unsigned long n;
+	unsigned long n = 0;
 
 	if (!parse_number(value, units, &n))
 		return fail(l, "%s: \"%s\" is not %s", o->name, value,

@@ -22,14 +22,14 @@ static const struct {
 	[LOG_LEVEL_DEBUG] = { "debug", LOG_DEBUG },
 };
 
-static int process_id; /* set by log_open(): getpid() is a system call */
+static atomic_int process_id; /* kept: getpid() is a system call */
 static atomic_bool to_syslog;
 static atomic_int threshold = LOG_LEVEL_INFO;
 
 void
 log_open(int to_stderr, enum log_level level)
 {
-	process_id = (int)getpid();
+	atomic_store(&process_id, (int)getpid());
 	if (!to_stderr)
 		openlog("txmilter", LOG_PID | LOG_NDELAY, LOG_MAIL);
 	atomic_store(&to_syslog, !to_stderr);
@@ -70,8 +70,10 @@ static void
 write_stderr(const char *name, const char *id, const char *text)
 {
 	char line[LOG_LINE_MAX + 64];
-	int n = snprintf(line, sizeof(line), "txmilter[%d]: %s%s%s: %s\n",
-			 process_id, name, *name ? ": " : "", id, text);
+	int n =
+	    snprintf(line, sizeof(line), "txmilter[%d]: %s%s%s: %s\n",
+		     atomic_load_explicit(&process_id, memory_order_relaxed),
+		     name, *name ? ": " : "", id, text);
 
 	if (n < 0)
 		return;
@@ -115,14 +117,14 @@ log_line(enum log_level level, const char *id, const char *fmt, va_list ap)
 	errno = saved;
 }
 
-#define LOG_FUNCTION(name, level)                                             \
-	void name(const char *id, const char *fmt, ...)                       \
-	{                                                                     \
-		va_list ap;                                                   \
-                                                                              \
-		va_start(ap, fmt);                                            \
-		log_line(level, id, fmt, ap);                                 \
-		va_end(ap);                                                   \
+#define LOG_FUNCTION(name, level)                       \
+	void name(const char *id, const char *fmt, ...) \
+	{                                               \
+		va_list ap;                             \
+                                                        \
+		va_start(ap, fmt);                      \
+		log_line(level, id, fmt, ap);           \
+		va_end(ap);                             \
 	}
 
 LOG_FUNCTION(log_error, LOG_LEVEL_ERROR)

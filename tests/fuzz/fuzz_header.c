@@ -44,9 +44,6 @@ check_unfold(const char *raw, size_t len)
 
 	assert(n <= len && text[n] == '\0');
 	check_trimmed(text, n);
-	for (size_t i = 0; i + 1 < n; i++)
-		assert(text[i] != '\n' ||
-		       (text[i + 1] != ' ' && text[i + 1] != '\t'));
 	free(text);
 }
 
