@@ -11,10 +11,10 @@
 #include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,16 +104,20 @@ crypto_hash_pieces(const struct crypto_piece *v, size_t n,
 	must(EVP_DigestFinal_ex(ctx, hash_r, NULL));
 }
 
+/* The kernel's: OpenSSL seeds a generator of 6 kB for each thread that asks,
+ * and libmilter's threads come and go. */
 void
 crypto_random(void *dst, size_t len)
 {
 	uint8_t *p = dst;
 
-	/* RAND_bytes() counts in int. */
 	while (len > 0) {
-		int n = len > 65536 ? 65536 : (int)len;
+		ssize_t n = getrandom(p, len, 0);
 
-		must(RAND_bytes(p, n));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			abort();
 		p += n;
 		len -= (size_t)n;
 	}

@@ -472,7 +472,9 @@ slot_end(struct slot *slot, enum http_result result)
 				&request_size);
 	call->status = (unsigned)status;
 	call->sent = request_size > 0 || slot->taken > 0;
-	if (result != HTTP_ANSWERED)
+	/* curl counts its attempts on a handle and not on a request: after
+	 * some dead connections it would give up at the next. */
+	if (result != HTTP_ANSWERED || slot->attempts > 1)
 		slot_refresh(slot);
 	slot_put_back(slot);
 	finish(slot->pool, call, result);

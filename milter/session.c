@@ -225,7 +225,7 @@ log_story(const struct session *s, const struct story *t)
 	log_info(t->queue_id,
 		 "message result=%s key=%s account=%s dialect=%s route=%s "
 		 "handoff=%s rcpts=%zu accepted=%zu bytes=%zu parts=%u "
-		 "dropped=images:%u,attachments:%u,other:%u%s api_ms=%u "
+		 "dropped=images:%u,attachments:%u,other:%u%s%s api_ms=%u "
 		 "reply=%s",
 		 result_word(&t->reply), id ? id->key_id : "-",
 		 id ? id->account->id : "-", t->dialect->name,
@@ -233,6 +233,7 @@ log_story(const struct session *s, const struct story *t)
 		 message_n_recipients(s->message), t->handoff.accepted,
 		 message_bytes(s->message), counts.parts, counts.images,
 		 counts.attachments, counts.other,
+		 counts.rest_unread ? ",rest:unread" : "",
 		 counts.replaced ? " charset=repaired" : "",
 		 t->handoff.waited_ms, log_quote(reply_q, reply));
 }

@@ -353,4 +353,5 @@ void
 body_counts(const struct body *b, struct body_counts *counts_r)
 {
 	*counts_r = b->counts;
+	counts_r->rest_unread = b->stop;
 }

@@ -60,6 +60,7 @@ struct body_counts {
 	unsigned attachments; /* dropped: other parts that are attached */
 	unsigned other;	      /* dropped: any other leaf */
 	bool replaced;	      /* bytes that were not of the charset: U+FFFD */
+	bool rest_unread;     /* reading stopped before the end */
 };
 
 void body_counts(const struct body *b, struct body_counts *counts_r);

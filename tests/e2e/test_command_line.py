@@ -2,12 +2,16 @@
 """txmilter as a command: options, exit codes, what it says of a bad
 configuration."""
 
+import os
+import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import mail
 from daemon import Daemon, binary
+from milter_client import MilterClient
 
 
 @pytest.fixture
@@ -110,7 +114,6 @@ def test_in_the_background(relay, top_directory):
     assert result.returncode == 0, result
     pid = _find(str(d.conf))
     assert pid is not None
-    from milter_client import MilterClient
     try:
         with MilterClient(d.sockets / "background.sock").negotiate() as m:
             answer = m.message(
@@ -120,13 +123,10 @@ def test_in_the_background(relay, top_directory):
                 mail.HTML.encode())
         assert answer.kind == "d"
     finally:
-        import os
-        import signal
         os.kill(pid, signal.SIGTERM)
 
 
 def _find(word):
-    from pathlib import Path
     for p in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = p.read_bytes().split(b"\0")

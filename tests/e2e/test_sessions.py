@@ -2,6 +2,7 @@
 """Sessions that go on, stop in the middle or never begin; and the daemon
 being stopped, killed and restarted under them."""
 
+import base64
 import os
 import random
 import signal
@@ -331,7 +332,6 @@ def test_garbage_on_the_login_socket(relay, data):
 
 def test_a_login_in_single_bytes(relay):
     """TCP-like delivery of the auth protocol: a line may come in pieces."""
-    import base64
     key = relay.new_key()
     resp = base64.b64encode(f"\0u\0{key}".encode())
     with socket.socket(socket.AF_UNIX) as s:
@@ -427,13 +427,12 @@ def test_signals_that_stop(own, number):
 def test_killed_in_the_middle_of_a_message(own):
     key = own.new_key()
     fault = own.api.fault("send", key=key, hang=True)
-    threads, [result] = in_threads(1, lambda i: own.send(
-        key, mail.message(), ["killed@there.example"])), [None]
+    [thread], replies = in_threads(1, lambda i: own.send(
+        key, mail.message(), ["killed@there.example"]))
     assert net.wait_until(lambda: fault.hits)
     own.daemon.kill()
-    threads[0][0].join()
-    [reply] = threads[1]
-    assert reply.code == 451, reply
+    thread.join()
+    assert replies[0].code == 451, replies
     own.postfix.wait_until_empty()
     assert not own.postfix.sink.messages and not own.api.sends
     own.api.heal()
