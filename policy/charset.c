@@ -2,7 +2,7 @@
 #include "charset.h"
 
 #include <errno.h>
-#include <gmime/gmime.h>
+#include <glib.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
@@ -20,6 +20,22 @@ static const char *const read_as_1252[] = { "us-ascii", "ascii", "iso-8859-1",
 
 static const char *const utf8_labels[] = { "utf-8", "utf8", "unicode-1-1-utf-8",
 					   "utf-8;" };
+
+/* Names that mail uses and iconv does not know. */
+static const struct {
+	const char *label;
+	const char *name;
+} aliases[] = {
+	{ "ks_c_5601-1987", "CP949" },	  { "ks_c_5601", "CP949" },
+	{ "iso-8859-8-i", "ISO-8859-8" }, { "iso-8859-6-i", "ISO-8859-6" },
+	{ "x-sjis", "CP932" },		  { "windows-31j", "CP932" },
+	{ "x-euc-jp", "EUC-JP" },	  { "x-gbk", "GBK" },
+	{ "x-mac-roman", "MACINTOSH" },	  { "cp-850", "CP850" },
+	{ "unicode-1-1-utf-7", "UTF-7" }, { "ansi-x3.4-1968", "US-ASCII" },
+};
+
+/* iconv's own names are shorter. */
+#define LABEL_MAX 40
 
 static bool
 is_one_of(const char *label, const char *const *v, size_t n)
@@ -144,6 +160,47 @@ is_utf8(const struct dynbuf *text)
 	return utf8_valid_prefix(dynbuf_str(text), text->len) == text->len;
 }
 
+/* Glibc takes "" for the locale's charset, and "//" begins its options. */
+static bool
+is_label(const char *label, size_t len)
+{
+	if (len == 0 || len > LABEL_MAX)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (!g_ascii_isalnum(label[i]) &&
+		    memchr("-_.:+()", label[i], 7) == NULL)
+			return false;
+	}
+	return true;
+}
+
+static GIConv
+open_label(const char *label, size_t len)
+{
+	char name[LABEL_MAX + 1];
+
+	if (!is_label(label, len))
+		return (GIConv)-1;
+	memcpy(name, label, len);
+	name[len] = '\0';
+	for (size_t i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++) {
+		if (strcasecmp(name, aliases[i].label) == 0)
+			return g_iconv_open("UTF-8", aliases[i].name);
+	}
+	return g_iconv_open("UTF-8", name);
+}
+
+bool
+charset_is_known(const char *label, size_t len)
+{
+	GIConv cd = open_label(label, len);
+
+	if (cd == (GIConv)-1)
+		return false;
+	g_iconv_close(cd);
+	return true;
+}
+
 enum charset_result
 charset_to_utf8(struct dynbuf *text, const char *label, bool *replaced_r)
 {
@@ -163,9 +220,7 @@ charset_to_utf8(struct dynbuf *text, const char *label, bool *replaced_r)
 			return from_utf8(text, replaced_r);
 		label = "windows-1252";
 	}
-	/* GMime knows names that mail uses and iconv does not
-	 * (ks_c_5601-1987). */
-	cd = g_iconv_open("UTF-8", g_mime_charset_iconv_name(label));
+	cd = open_label(label, strlen(label));
 	if (cd == (GIConv)-1)
 		return utf8_is_ascii(text->data, text->len) ? CHARSET_OK
 							    : CHARSET_UNKNOWN;

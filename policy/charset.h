@@ -34,4 +34,9 @@ enum charset_result {
 enum charset_result charset_to_utf8(struct dynbuf *text, const char *label,
 				    bool *replaced_r);
 
+/* True when a label is one that iconv knows, under that name. GMime and glibc
+ * remember each name they are asked for, for ever: they are not asked for names
+ * that senders make up. */
+bool charset_is_known(const char *label, size_t len);
+
 #endif

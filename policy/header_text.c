@@ -74,7 +74,7 @@ header_unfold(const char *raw, size_t len, size_t *len_r)
 }
 
 /* An encoded word, "=?charset?B?payload?=" (RFC 2047, section 2), in a text.
- * The payload of a Q word may hold blanks, though it must not. */
+ * The payload of a Q word may hold blanks and '?', though it must not. */
 struct word {
 	const char *charset;
 	size_t charset_len;
@@ -99,12 +99,13 @@ find_word(const char *s, struct word *w)
 	    (!w->base64 && strncasecmp(letter, "?Q?", 3) != 0))
 		return false;
 	w->payload = letter + 3;
-	w->payload_len = strcspn(w->payload, w->base64 ? "? \t" : "?");
-	w->end = w->payload + w->payload_len;
-	if (strncmp(w->end, "?=", 2) != 0)
+	w->end = strstr(w->payload, "?=");
+	if (w->end == NULL)
 		return false;
+	w->payload_len = (size_t)(w->end - w->payload);
 	w->end += 2;
-	return true;
+	return !w->base64 ||
+	       strcspn(w->payload, "? \t") == w->payload_len;
 }
 
 static bool
@@ -114,23 +115,32 @@ is_charset(const struct word *w, const char *name)
 	       g_ascii_strncasecmp(name, w->charset, w->charset_len) == 0;
 }
 
-/* Charsets whose letters have NUL bytes. */
+/* Charsets in which ASCII is not ASCII, so that NUL is not where it seems. */
 static bool
 is_wide(const struct word *w)
 {
 	return g_ascii_strncasecmp(w->charset, "utf-16", 6) == 0 ||
 	       g_ascii_strncasecmp(w->charset, "utf-32", 6) == 0 ||
-	       g_ascii_strncasecmp(w->charset, "ucs-", 4) == 0;
+	       g_ascii_strncasecmp(w->charset, "utf-7", 5) == 0 ||
+	       g_ascii_strncasecmp(w->charset, "ucs", 3) == 0;
 }
 
+/* RFC 2231, section 5: a language may stand behind the charset. */
 static void
 add_charset(GString *out, const struct word *w)
 {
+	size_t len = 0;
+
+	while (len < w->charset_len && w->charset[len] != '*')
+		len++;
 	g_string_append(out, "=?");
 	if (is_charset(w, "iso-8859-1") || is_charset(w, "us-ascii"))
 		g_string_append(out, "windows-1252");
+	else if (is_charset(w, "utf-8") || is_wide(w) ||
+		 !charset_is_known(w->charset, len))
+		g_string_append(out, "utf-8");
 	else
-		g_string_append_len(out, w->charset, (gssize)w->charset_len);
+		g_string_append_len(out, w->charset, (gssize)len);
 }
 
 /* The base64 word that joins on: only blanks between, of the same charset. */
@@ -178,6 +188,24 @@ add_payload(struct base64 *b, const struct word *w)
 	}
 }
 
+/* What a wide charset's bytes mean, in UTF-8. */
+static void
+narrow(const struct word *w, GByteArray *bytes)
+{
+	char *label = g_strndup(w->charset, w->charset_len);
+	struct dynbuf b;
+	bool replaced;
+
+	dynbuf_init(&b, 4 * (size_t)bytes->len + 1);
+	(void)dynbuf_add(&b, bytes->data, bytes->len);
+	(void)charset_to_utf8(&b, label, &replaced);
+	g_byte_array_set_size(bytes, 0);
+	g_byte_array_append(bytes, (const guint8 *)dynbuf_str(&b),
+			    (guint)b.len);
+	dynbuf_clear(&b);
+	g_free(label);
+}
+
 /* Writes the run of base64 words that begins with `w` as one. Where it ended;
  * NULL when it holds NUL. */
 static const char *
@@ -196,7 +224,9 @@ add_run(GString *out, struct word w)
 	}
 	if (b.digits % 4 >= 2)
 		decode_base64(&b, "==", 4 - b.digits % 4);
-	nul = b.bytes->len > 0 && !is_wide(&first) &&
+	if (is_wide(&first))
+		narrow(&first, b.bytes);
+	nul = b.bytes->len > 0 &&
 	      memchr(b.bytes->data, '\0', b.bytes->len) != NULL;
 	payload = g_base64_encode(b.bytes->data, b.bytes->len);
 	add_charset(out, &first);
@@ -210,8 +240,7 @@ add_run(GString *out, struct word w)
 static const char *
 add_q_word(GString *out, const struct word *w)
 {
-	if (!is_wide(w) &&
-	    memmem(w->payload, w->payload_len, "=00", 3) != NULL)
+	if (memmem(w->payload, w->payload_len, "=00", 3) != NULL)
 		return NULL;
 	add_charset(out, w);
 	g_string_append_len(out, w->charset + w->charset_len,

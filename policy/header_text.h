@@ -33,6 +33,7 @@ enum header_text_result header_text(const char *raw, size_t len,
  *                     and Python pad each, and GMime loses what follows a
  *                     padded word, and the end of one that is not padded
  *   iso-8859-1        in a word becomes windows-1252, as in bodies
+ *   unknown charset   in a word becomes UTF-8 (see charset_is_known)
  * For whoever gives text to GMime.
  */
 char *header_for_gmime(const char *text);

@@ -67,18 +67,15 @@ html_from_text(struct dynbuf *out, const char *text, size_t len, bool flowed)
 		const char *lf = memchr(text, '\n', len);
 		size_t whole = lf ? (size_t)(lf - text) + 1 : len;
 		size_t n = lf ? whole - 1 : len;
-		bool soft;
+		bool soft, stuffed;
 
 		if (n > 0 && text[n - 1] == '\r')
 			n--;
-		soft = flowed && is_soft(text, n);
 		/* RFC 3676, section 4.4: a blank at the start was stuffed. */
-		if (flowed && n > 0 && text[0] == ' ') {
-			if (!add_line(out, text + 1, n - 1))
-				return false;
-		} else if (!add_line(out, text, n)) {
+		stuffed = flowed && n > 0 && text[0] == ' ';
+		soft = flowed && is_soft(text + stuffed, n - stuffed);
+		if (!add_line(out, text + stuffed, n - stuffed))
 			return false;
-		}
 		if (lf != NULL && !soft && !dynbuf_adds(out, "<br>\n"))
 			return false;
 		text += whole;

@@ -22,6 +22,9 @@ json_text_init(void)
 static bool
 add_escape(struct dynbuf *out, unsigned char c)
 {
+	static const char digits[] = "0123456789abcdef";
+	char code[] = "\\u0000";
+
 	switch (c) {
 	case '"':
 		return dynbuf_add(out, "\\\"", 2);
@@ -34,7 +37,9 @@ add_escape(struct dynbuf *out, unsigned char c)
 	case '\t':
 		return dynbuf_add(out, "\\t", 2);
 	default:
-		return dynbuf_addf(out, "\\u%04x", c);
+		code[4] = digits[c >> 4];
+		code[5] = digits[c & 0xf];
+		return dynbuf_add(out, code, 6);
 	}
 }
 

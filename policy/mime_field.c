@@ -6,6 +6,9 @@
 #include <string.h>
 #include <strings.h>
 
+#include "charset.h"
+#include "header_text.h"
+
 static const struct {
 	const char *name;
 	enum mime_encoding encoding;
@@ -69,10 +72,78 @@ read_parameter(struct mime_type *t, const char *name, const char *value)
 		t->flowed = strcasecmp(value, "flowed") == 0;
 }
 
+/* Where a parameter ends: at a semicolon outside of quotes. */
+static const char *
+parameter_end(const char *s)
+{
+	bool quoted = false;
+
+	for (; *s != '\0' && (quoted || *s != ';'); s++) {
+		if (*s == '\\' && s[1] != '\0')
+			s++;
+		else if (*s == '"')
+			quoted = !quoted;
+	}
+	return s;
+}
+
+/* An extended parameter (RFC 2231) begins with a charset: name*=utf-8'en'x. */
+static bool
+has_good_charset(const char *parameter)
+{
+	size_t name = strcspn(parameter, "=");
+	const char *charset = parameter + name + (parameter[name] == '=');
+	size_t len;
+
+	if (memchr(parameter, '*', name) == NULL)
+		return true;
+	charset += strspn(charset, " \t\"");
+	len = strcspn(charset, "'");
+	return charset[len] == '\0' || len == 0 ||
+	       charset_is_known(charset, len);
+}
+
+static void
+add_parameter(GString *out, const char *s, size_t len)
+{
+	static const char *const used[] = { "boundary", "charset", "format" };
+	char *parameter = g_strndup(s, len);
+	char *prepared = NULL;
+
+	g_strstrip(parameter);
+	for (size_t i = 0; i < sizeof(used) / sizeof(used[0]); i++) {
+		if (g_ascii_strncasecmp(parameter, used[i], strlen(used[i])) ==
+		    0)
+			prepared = header_for_gmime(parameter);
+	}
+	if (prepared != NULL && has_good_charset(prepared))
+		g_string_append_printf(out, "; %s", prepared);
+	g_free(prepared);
+	g_free(parameter);
+}
+
+/* Only the parameters that are used: what GMime does for the others (a name in
+ * made-up charsets) costs time and memory that it never gives back. */
+static char *
+useful_parameters(const char *value)
+{
+	const char *end = parameter_end(value);
+	GString *out = g_string_new_len(value, end - value);
+
+	while (*end == ';') {
+		const char *s = end + 1;
+
+		end = parameter_end(s);
+		add_parameter(out, s, (size_t)(end - s));
+	}
+	return g_string_free(out, FALSE);
+}
+
 void
 mime_type_parse(const char *value, struct mime_type *type_r)
 {
-	GMimeContentType *ct = g_mime_content_type_parse(NULL, value);
+	char *useful = useful_parameters(value);
+	GMimeContentType *ct = g_mime_content_type_parse(NULL, useful);
 	GMimeParamList *params = g_mime_content_type_get_parameters(ct);
 	int n = g_mime_param_list_length(params);
 
@@ -87,6 +158,7 @@ mime_type_parse(const char *value, struct mime_type *type_r)
 		read_parameter(type_r, g_mime_param_get_name(p), v ? v : "");
 	}
 	g_object_unref(ct);
+	g_free(useful);
 }
 
 void
@@ -102,13 +174,15 @@ mime_type_clear(struct mime_type *t)
 bool
 mime_disposition_is_attachment(const char *value)
 {
+	char *first = g_strndup(value, strcspn(value, ";"));
 	GMimeContentDisposition *d =
-	    g_mime_content_disposition_parse(NULL, value);
+	    g_mime_content_disposition_parse(NULL, first);
 	const char *word = g_mime_content_disposition_get_disposition(d);
 	bool inline_ = word == NULL || *word == '\0' ||
 		       strcasecmp(word, "inline") == 0;
 
 	g_object_unref(d);
+	g_free(first);
 	return !inline_;
 }
 

@@ -163,6 +163,7 @@ static const struct {
 	{ "...", NULL },
 	{ "acme", "acme" },
 	{ "A.B_c-9", "a.b_c-9" },
+	{ "AZ az 09", "az-az-09" },
 	{ "  Acme  &  Sons  ", "acme-sons" },
 	{ "a---b", "a-b" },
 	{ "-a-", "a" },
@@ -195,13 +196,44 @@ test_id_from_name(void **state)
 static void
 test_long_names_differ(void **state)
 {
+	static const char begin[] = TEN TEN TEN TEN TEN "01234-";
 	char a[ACCOUNT_ID_MAX + 1];
 	char b[ACCOUNT_ID_MAX + 1];
 
 	(void)state;
-	if (account_id_from_name(SIXTY "abcde", a) &&
-	    account_id_from_name(SIXTY "abcdf", b))
-		assert_string_not_equal(a, b);
+	assert_true(account_id_from_name(SIXTY "abcde", a));
+	assert_true(account_id_from_name(SIXTY "abcdf", b));
+	assert_string_not_equal(a, b);
+	assert_int_equal(strlen(a), ACCOUNT_ID_MAX);
+	assert_memory_equal(a, begin, strlen(begin));
+	assert_true(account_id_is_valid(a));
+	/* The same name is the same account. */
+	assert_true(account_id_from_name(SIXTY "abcde", b));
+	assert_string_equal(a, b);
+}
+
+static void
+test_id_is_valid(void **state)
+{
+	static const struct {
+		const char *id;
+		bool want;
+	} v[] = {
+		{ "a", true },	  { "az09._-", true },
+		{ "-", true },	  { SIXTY "abcd", true },
+		{ "", false },	  { SIXTY "abcde", false },
+		{ "A", false },	  { "Ab", false },
+		{ "aB", false },  { "a b", false },
+		{ "a/", false },  { "a:", false },
+		{ "a`", false },  { "a{", false },
+		{ "a\n", false }, { "\xc3\xa9", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		if (account_id_is_valid(v[i].id) != v[i].want)
+			fail_msg("\"%s\"", v[i].id);
+	}
 }
 
 /* --- the route rule ------------------------------------------------------- */
@@ -382,19 +414,22 @@ test_json(void **state)
 static void
 test_json_long_dialect(void **state)
 {
-	char *dialect = repeat('d', 100);
-	struct account *a = account_new("acme");
-	char *text;
-
 	(void)state;
-	a->dialect = dialect;
-	text = account_to_json(a);
-	account_free(&a);
-	a = account_from_json(text, strlen(text));
-	if (a != NULL)
-		assert_non_null(a->dialect);
-	free(text);
-	account_free(&a);
+	for (size_t more = 0; more < 2; more++) {
+		struct account *a = account_new("acme");
+		struct account *b;
+		char *text;
+
+		a->dialect = repeat('d', ACCOUNT_DIALECT_MAX + more);
+		text = account_to_json(a);
+		b = account_from_json(text, strlen(text));
+		assert_int_equal(b == NULL, more);
+		if (b != NULL)
+			assert_string_equal(b->dialect, a->dialect);
+		free(text);
+		account_free(&a);
+		account_free(&b);
+	}
 }
 
 /* The largest record there can be comes back whole. */
@@ -442,6 +477,7 @@ main(void)
 		cmocka_unit_test(test_add_route_count),
 		cmocka_unit_test(test_id_from_name),
 		cmocka_unit_test(test_long_names_differ),
+		cmocka_unit_test(test_id_is_valid),
 		cmocka_unit_test(test_choose_route),
 		cmocka_unit_test(test_choose_among_many),
 		cmocka_unit_test(test_json),

@@ -55,6 +55,8 @@ static const struct {
 	{ "folded", "Joe\n User <joe@x.com>,\r\n\tb@y.com",
 	  "Joe User|joe@x.com |b@y.com", ADDRESS_OK },
 	{ "TAB in a name", "\"a\tb\" <r@x>", "a b|r@x", ADDRESS_OK },
+	{ "blanks around an encoded name", "=?utf-8?q?_Joe=20?= <r@x>",
+	  "Joe|r@x", ADDRESS_OK },
 	{ "blanks around a name", "\" Joe \" <r@x>", "Joe|r@x", ADDRESS_OK },
 	{ "several", "a@x.com, B <b@y.com>,c@z.com",
 	  "|a@x.com B|b@y.com |c@z.com", ADDRESS_OK },
@@ -273,6 +275,36 @@ test_plain(void **state)
 	}
 }
 
+static void
+test_whole(void **state)
+{
+	static const struct {
+		const char *raw;
+		const char *addr;
+		bool want;
+	} v[] = {
+		{ "a@b", "a@b", true },
+		{ "Joe <a@b>", "a@b", true },
+		{ "a@b, c@d", "a@b", true },
+		{ "a@b@c", "a@b", false },
+		{ "Joe <a@b@c>", "a@b", false },
+		{ "a (c) @ b", "a@b", true },
+		{ "", "a@b", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		size_t len = strlen(v[i].raw);
+		char *raw = malloc(len != 0 ? len : 1);
+
+		assert_non_null(raw);
+		memcpy(raw, v[i].raw, len);
+		if (address_is_whole(raw, len, v[i].addr) != v[i].want)
+			fail_msg("%s", v[i].raw);
+		free(raw);
+	}
+}
+
 /* --- names ---------------------------------------------------------------- */
 
 static const struct {
@@ -289,6 +321,9 @@ static const struct {
 	{ "quoted", "\"Joe User\"", "Joe User" },
 	{ "quoted, with a comma", "\"Doe, Joe\"", "Doe, Joe" },
 	{ "a comma", "Doe, Joe", "Doe, Joe" },
+	{ "specials in quotes", "\"Doe: Joe; <x>\"", "Doe: Joe; <x>" },
+	{ "specials behind a quoted quote", "\"a\\\" <b\"", "a\" <b" },
+	{ "a backslash before a special", "\"a\\\\\" <b", "" },
 	{ "quotes within", "\"Joe \\\"X\\\" User\"", "Joe \"X\" User" },
 	{ "encoded", "=?utf-8?Q?Jos=C3=A9?= Doe", "Jos" E_ACUTE " Doe" },
 	{ "encoded quotes are letters",
@@ -401,6 +436,7 @@ main(void)
 		cmocka_unit_test(test_long_list),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_bare_name),
 		cmocka_unit_test(test_name_for),
 	};

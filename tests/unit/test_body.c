@@ -16,6 +16,7 @@
 #include <cmocka.h>
 #include <gmime/gmime.h>
 
+#include "policy/charset.h"
 #include "policy/dynbuf.h"
 
 #define E_ACUTE "\xc3\xa9"
@@ -57,6 +58,8 @@ static const struct row rows[] = {
 	  .counts = { 1 } },
 	{ "html that is only a BOM", CT "text/html; charset=utf-8\n", BOM,
 	  BODY_NONE, .counts = { 1 } },
+	{ "html of a BOM and a letter", CT "text/html; charset=utf-8\n",
+	  BOM "x", BODY_HTML, "x", .counts = { 1 } },
 	{ "alternative: html wins", ALTERNATIVE,
 	  P("text/plain") "a\r\n" P("text/html") "<a>" END, BODY_HTML, "<a>",
 	  .counts = { 2 } },
@@ -550,6 +553,24 @@ test_bound_text(void **state)
 	body_free(&b);
 }
 
+static void
+test_wrong_charset(void **state)
+{
+	struct body *b = body_new();
+	char *text;
+	size_t len;
+
+	(void)state;
+	give_header(b, CT "text/html; charset=gb18030\n");
+	feed_many(b, "\xff", 1, CHARSET_REPLACED_MAX + 1, 65535);
+	assert_int_equal(body_end(b, &text, &len), BODY_NONE);
+	assert_null(text);
+	assert_false(body_too_large(b));
+	assert_string_equal(body_error(b), "Content-Type: the text is not in "
+					   "the charset it names");
+	body_free(&b);
+}
+
 /* What is dropped may be of any size. */
 static void
 test_large_attachment(void **state)
@@ -586,6 +607,7 @@ main(void)
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_bound_text),
+		cmocka_unit_test(test_wrong_charset),
 		cmocka_unit_test(test_large_attachment),
 	};
 

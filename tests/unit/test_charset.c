@@ -64,6 +64,11 @@ static const struct {
 	{ "iso-8859-1", "iso-8859-1", "caf\xe9", 0, "caf" E_ACUTE, false },
 	{ "iso-8859-1 holds windows-1252", "ISO-8859-1", "\x80 \x92", 0,
 	  EURO " " QUOTE, false },
+	{ "ascii", "ascii", "It\x92s", 0, "It" QUOTE "s", false },
+	{ "iso8859-1", "iso8859-1", "\x92", 0, QUOTE, false },
+	{ "l1", "L1", "\x92", 0, QUOTE, false },
+	{ "unicode-1-1-utf-8", "unicode-1-1-utf-8", E_ACUTE, 0, E_ACUTE,
+	  false },
 	{ "latin1", "latin1", "caf\xe9\x92", 0, "caf" E_ACUTE QUOTE, false },
 	{ "windows-1252", "windows-1252", "\x80", 0, EURO, false },
 	{ "cp1252", "cp1252", "\x80", 0, EURO, false },
@@ -208,6 +213,24 @@ test_bound(void **state)
 	}
 }
 
+/* What is behind a repaired byte may be what does not fit. */
+static void
+test_bound_of_repair(void **state)
+{
+	(void)state;
+	for (size_t less = 0; less < 2; less++) {
+		DYNBUF_AUTO text;
+		bool replaced;
+
+		dynbuf_init(&text, 1002 - less);
+		dynbuf_adds(&text, "\xff");
+		for (size_t i = 1; i < 1000; i++)
+			dynbuf_adds(&text, "a");
+		assert_int_equal(charset_to_utf8(&text, "utf-8", &replaced),
+				 less ? CHARSET_TOO_LARGE : CHARSET_OK);
+	}
+}
+
 /* iconv stops at each wrong character; UTF-8 is checked here. */
 static void
 test_wrong_charset(void **state)
@@ -275,6 +298,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_bound_of_repair),
 		cmocka_unit_test(test_wrong_charset),
 		cmocka_unit_test(test_long_text),
 	};

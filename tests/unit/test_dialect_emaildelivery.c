@@ -969,6 +969,8 @@ test_oversize(void **state)
 		  '<', BODY_KEPT_MAX + 1,
 		  "The message text is larger than 10240000 bytes" },
 		{ "text that grows most", F S, '"', BODY_KEPT_MAX, NULL },
+		{ "text that grows more as HTML", F S, '\t', 3300000,
+		  "The message text is too large" },
 		{ "text, one more", F S, 'a', BODY_KEPT_MAX + 1,
 		  "The message text is larger than 10240000 bytes" },
 		{ "latin1 that grows", F S CT "text/html; charset=latin1\n",
@@ -983,6 +985,7 @@ test_oversize(void **state)
 
 		assert_non_null(body);
 		memset(body, v[i].fill, v[i].len);
+		body[0] = v[i].fill == '\t' ? 'x' : v[i].fill;
 		judge_message(v[i].headers, body, v[i].len, 1, &verdict);
 		if ((verdict.outgoing != NULL) != (v[i].text == NULL))
 			fail_msg("%s: %s", v[i].name, verdict.reply.text);

@@ -68,6 +68,8 @@ static const struct {
 	{ "a stuffed quote mark", " > a\n", true, "&gt; a<br>\n" },
 	{ "not flowed, not stuffed", " From\n", false, NB "From<br>\n" },
 	{ "an empty line between", "a \n\nb\n", true, "a <br>\nb<br>\n" },
+	{ "three letters are no signature", "ab \nc", true, "ab c" },
+	{ "a stuffed empty line is not soft", " \nx", true, "<br>\nx" },
 	{ "three lines", "a \nb \nc\n", true, "a b c<br>\n" },
 };
 

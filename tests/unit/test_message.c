@@ -33,6 +33,7 @@
 #include "policy/judge.h"
 #include "policy/mime.h"
 #include "policy/outgoing.h"
+#include "policy/utf8.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SLOWER 15
@@ -449,6 +450,14 @@ static const struct hostile hostiles[] = {
 	  .text = "Subject: " },
 	{ "Subject: 8-bit", .header = "Subject", .unit = "\xe9",
 	  .header_len = LONGEST, .code = 0 },
+	{ "Subject: bytes that are no letters", .header = "Subject",
+	  .unit = "\x81", .header_len = LONGEST, .code = -1 },
+	{ "Subject: such bytes in a word", .header = "Subject",
+	  .prefix = "=?gb18030?q?", .unit = "=FF",
+	  .suffix = "?=", .header_len = LONGEST, .code = 0 },
+	{ "From: bytes that are no letters", .header = "From", .prefix = "\"",
+	  .unit = "\x81", .suffix = "\" <a@x.com>", .header_len = LONGEST,
+	  .code = -1 },
 	{ "Subject: equals signs", .header = "Subject", .unit = "=",
 	  .header_len = LONGEST, .code = 0 },
 	{ "Variables: brackets", .header = "X-Transactional-Variables",
@@ -692,12 +701,13 @@ give_other_headers(struct message *m, const struct hostile *h)
 }
 
 /* All that the daemon does for the message. */
-static void
+static bool
 run_hostile(const struct hostile *h, struct verdict *v)
 {
 	struct account *a = account_new("acme");
 	struct message *m = message_new("s@example.com");
 	DYNBUF_AUTO out;
+	bool valid;
 
 	(void)account_add_route(a, "r1", "");
 	add_recipients(m, h->n_recipients ? h->n_recipients : 1);
@@ -713,8 +723,10 @@ run_hostile(const struct hostile *h, struct verdict *v)
 		    &v->outgoing->recipients[0], &out);
 		(void)api_emaildelivery.shared_piece(v->outgoing, &out);
 	}
+	valid = utf8_valid_prefix(dynbuf_str(&out), out.len) == out.len;
 	message_free(&m);
 	account_free(&a);
+	return valid;
 }
 
 /* In the child, in a thread: NULL when all is well. */
@@ -725,8 +737,10 @@ judge_hostile(void *arg)
 	struct verdict v;
 	bool ok;
 
-	run_hostile(h, &v);
-	ok = h->code == -1 || (v.outgoing != NULL) == (h->code == 0);
+	ok = run_hostile(h, &v);
+	if (!ok)
+		printf("%s: the request is not UTF-8\n", h->name);
+	ok = ok && (h->code == -1 || (v.outgoing != NULL) == (h->code == 0));
 	if (h->code > 0)
 		ok = ok && v.reply.code == h->code &&
 		     (h->text == NULL || strstr(v.reply.text, h->text));

@@ -61,6 +61,9 @@ static const struct {
 	{ "cut, a character does not fit", 8, "abc" E_ACUTE E_ACUTE E_ACUTE, 9,
 	  "abc..." },
 	{ "blanks at the end need no room", 6, "hello \r\n", 8, "hello" },
+	{ "the first character has no room beside the dots", 5,
+	  "\xf0\x9f\x98\x80x", 5, "..." },
+	{ "a wrong byte at the very end", 6, "abcd\xff", 5, "abcd?" },
 	{ "cut after blanks that are one", 9, "ab      cdefghijk", 17,
 	  "ab cd..." },
 };
