@@ -219,30 +219,40 @@ wait_until(struct batch *b, const struct timespec *until)
 	return b->pending == 0;
 }
 
+static struct timespec
+from_now(unsigned ms)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += (long)ms * 1000000L;
+	if (t.tv_nsec >= 1000000000L) {
+		t.tv_sec++;
+		t.tv_nsec -= 1000000000L;
+	}
+	return t;
+}
+
 /* The pool ends every call by its deadline. */
 static void
 wait_for_all(struct batch *b)
 {
-	struct timespec soon;
+	struct pool_wake *pool = b->services->pool;
+	struct timespec soon = from_now(pool_wake_patience(pool));
+	int64_t start = now_ms(CLOCK_MONOTONIC);
 	bool done;
 
-	(void)clock_gettime(CLOCK_MONOTONIC, &soon);
-	soon.tv_nsec += POOL_WAKE_AFTER_MS * 1000000L;
-	if (soon.tv_nsec >= 1000000000L) {
-		soon.tv_sec++;
-		soon.tv_nsec -= 1000000000L;
-	}
 	pthread_mutex_lock(&b->lock);
 	b->pending--;
 	done = wait_until(b, &soon);
 	pthread_mutex_unlock(&b->lock);
-	if (done)
-		return;
-	pool_wake_send(b->services->pool);
+	if (!done)
+		pool_wake_send(pool);
 	pthread_mutex_lock(&b->lock);
 	while (b->pending > 0)
 		pthread_cond_wait(&b->idle, &b->lock);
 	pthread_mutex_unlock(&b->lock);
+	pool_wake_waited(pool, (unsigned)(now_ms(CLOCK_MONOTONIC) - start));
 }
 
 /* Calls the API for n recipients at once and waits for all. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -24,6 +25,9 @@ struct pool_wake {
 	char *spec;
 	pthread_mutex_t lock; /* guards fd */
 	int fd;		      /* -1: not connected */
+	/* Moving average of the waits, in sixteenths of a millisecond; two
+	 * threads may lose each other's share. */
+	atomic_uint usual;
 };
 
 struct pool_wake *
@@ -87,6 +91,24 @@ pool_wake_connect(struct pool_wake *w)
 	if (failed != 0)
 		log_warning("milter", "cannot connect to our own socket: %s",
 			    strerror(failed));
+}
+
+unsigned
+pool_wake_patience(const struct pool_wake *w)
+{
+	unsigned ms = atomic_load_explicit(&w->usual, memory_order_relaxed) / 16;
+
+	return ms < POOL_WAKE_FAST_MS ? POOL_WAKE_FAST_MS : POOL_WAKE_SLOW_MS;
+}
+
+void
+pool_wake_waited(struct pool_wake *w, unsigned ms)
+{
+	unsigned usual = atomic_load_explicit(&w->usual, memory_order_relaxed);
+	unsigned share = (ms < 60000 ? ms : 60000) * 2; /* an eighth */
+
+	atomic_store_explicit(&w->usual, usual - usual / 8 + share,
+			      memory_order_relaxed);
 }
 
 void

@@ -20,8 +20,11 @@
 #ifndef TXM_MILTER_POOL_WAKE_H
 #define TXM_MILTER_POOL_WAKE_H
 
-/* How long a callback may wait before it must send. */
-#define POOL_WAKE_AFTER_MS 1
+/* How long a callback waits before it sends. A wake costs a thread, so while
+ * answers usually come at once, being late is a busy machine's and waking
+ * would make it worse. */
+#define POOL_WAKE_FAST_MS 10 /* usual answers are faster than this ... */
+#define POOL_WAKE_SLOW_MS 1  /* ... or not */
 
 struct pool_wake;
 
@@ -32,6 +35,10 @@ void pool_wake_free(struct pool_wake **w);
 /* Connects if there is no connection: at start, and now and then. Never
  * waits. */
 void pool_wake_connect(struct pool_wake *w);
+
+/* How long to wait now, and what a wait really took. */
+unsigned pool_wake_patience(const struct pool_wake *w);
+void pool_wake_waited(struct pool_wake *w, unsigned ms);
 
 /* A callback is about to wait. Never waits itself; does nothing while there is
  * no connection. */

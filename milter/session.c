@@ -170,7 +170,7 @@ identify(struct session *s, struct identity **identity_r,
 	*identity_r = NULL;
 	if (s->key == NULL)
 		return true;
-	if (!key_wait_ready(s->key, POOL_WAKE_AFTER_MS))
+	if (!key_wait_ready(s->key, POOL_WAKE_SLOW_MS))
 		pool_wake_send(s->services->pool);
 	switch (key_wait_take(&s->key,
 			      s->services->config->check_timeout_ms +

@@ -433,14 +433,42 @@ static const struct {
 	  "the section's name is too long" },
 	/* What is cut off is not what somebody wanted. */
 	{ "a value with a semicolon", "secret_file = /etc/a ;b\n" API, 1,
+	  "a comment must have a line of its own" },
+	{ "a value with a semicolon behind a TAB",
+	  "secret_file = /etc/a\t;b\n" API, 1,
+	  "a comment must have a line of its own" },
+	{ "a semicolon without a blank is a value's",
+	  "secret_file = /etc/a;b\n" API, 0, NULL },
+	{ "a comment behind a section", API "[keys] ttl = 1m\n", 3, NULL },
+	{ "an indented comment with a semicolon", "  # a ;b\n ; c ;d\n" API, 0,
 	  NULL },
-	{ "a url without a host", "[api x]\nurl = https://\n", 2, NULL },
-	{ "a url of slashes", "[api x]\nurl = http:////\n", 2, NULL },
-	{ "a url with blanks", "[api x]\nurl = https://h/a b\n", 2, NULL },
+	{ "a long section name behind a byte order mark",
+	  "\xef\xbb\xbf[api " HUNDRED "]\nurl = https://h\n", 1,
+	  "the section's name is too long" },
+	{ "the longest section name",
+	  "[api " TEN TEN TEN TEN "12345]\nurl = https://h\n", 0, NULL },
+	{ "a longer section name",
+	  "[api " TEN TEN TEN TEN "123456]\nurl = https://h\n", 1,
+	  "the section's name is too long" },
+	{ "a url without a host", "[api x]\nurl = https://\n", 2,
+	  "url: has no host" },
+	{ "a url of slashes", "[api x]\nurl = http:////\n", 2,
+	  "url: has no host" },
+	{ "a url with a blank", "[api x]\nurl = https://h/a b\n", 2,
+	  "url: has a blank or a quote in it" },
+	{ "a url in quotes", "[api x]\nurl = https://h/\"a\"\n", 2,
+	  "url: has a blank or a quote in it" },
+	{ "a url in brackets", "[api x]\nurl = https://h/a>\n", 2,
+	  "url: has a blank or a quote in it" },
 	{ "a time that is not whole seconds", "[keys]\nttl = 1500ms\n" API, 2,
-	  NULL },
-	{ "an empty group", "socket_group =\n" API, 1, NULL },
-	{ "a control character", "secret_file = /etc/a\x01\n" API, 1, NULL },
+	  "ttl: 1500ms is not a whole number of seconds" },
+	{ "an empty group", "socket_group =\n" API, 1,
+	  "socket_group: is empty" },
+	{ "a control character", "secret_file = /etc/a\x01\n" API, 1,
+	  "a control character" },
+	{ "DEL", "secret_file = /etc/a\x7f\n" API, 1, "a control character" },
+	{ "a control character at once", "\x01\n" API, 1,
+	  "a control character" },
 };
 
 static bool
@@ -488,7 +516,7 @@ test_nul(void **state)
 	(void)state;
 	if (c != NULL)
 		fail_msg("taken: \"%s\"", c->secret_file);
-	assert_non_null(strstr(error, ":1: "));
+	assert_non_null(strstr(error, ":1: a NUL character"));
 	free(error);
 	c = load(long_, sizeof(long_) - 1, &error);
 	assert_null(c);

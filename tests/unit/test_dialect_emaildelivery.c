@@ -1224,6 +1224,10 @@ test_nobody_to_send_to(void **state)
 	(void)state;
 	judge_recipients("", "Joe <joe@x>", &v);
 	assert_int_equal(v.kind, VERDICT_REFUSE);
+	assert_null(v.outgoing);
+	assert_int_equal(v.reply.code, 550);
+	assert_string_equal(v.reply.enhanced, "5.1.3");
+	assert_string_equal(v.reply.text, "No recipients");
 	verdict_clear(&v);
 }
 

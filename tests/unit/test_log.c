@@ -188,6 +188,8 @@ test_syslog_lines(void **state)
 	char text[1000];
 
 	(void)state;
+	/* Not before it is wanted. */
+	assert_string_equal(sys.ident, "");
 	log_open(0, LOG_LEVEL_DEBUG);
 	assert_string_equal(sys.ident, "txmilter");
 	assert_int_equal(sys.facility, LOG_MAIL);

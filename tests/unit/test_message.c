@@ -255,6 +255,7 @@ test_header_length(void **state)
 		assert_memory_equal(message_refusal(m)->text, names[i],
 				    strlen(names[i]));
 		assert_int_equal(message_refusal(m)->code, 550);
+		assert_string_equal(message_refusal(m)->enhanced, "5.6.0");
 		message_free(&m);
 	}
 	free(value);
