@@ -395,11 +395,14 @@ check_section_line(struct loading *l, const char *line)
 	enum section section;
 	size_t n;
 
+	if (l->line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
+		line += 3;
 	line += strspn(line, " \t");
 	if (*line != '[')
 		return;
 	n = strcspn(++line, "]");
-	if (line[n] != ']') {
+	if (line[n] != ']' ||
+	    line[n + 1 + strspn(line + n + 1, " \t\r\n")] != '\0') {
 		(void)fail(l, "%s", not_a_line);
 	} else if (n == 0) {
 		(void)fail(l, "a section needs a name");
@@ -425,7 +428,8 @@ check_line(const char *line, size_t n)
 			return "a control character";
 	}
 	line += strspn(line, " \t");
-	if (*line != '#' && *line != ';' && strstr(line, " ;") != NULL)
+	if (*line != '#' && *line != ';' &&
+	    (strstr(line, " ;") != NULL || strstr(line, "\t;") != NULL))
 		return "a comment must have a line of its own";
 	return NULL;
 }

@@ -60,6 +60,47 @@ test_add_string(void **state)
 	}
 }
 
+/* Bytes are looked at together: whichever of them needs an escape gets one,
+ * and no other. */
+static void
+test_add_string_anywhere(void **state)
+{
+	static const unsigned char bytes[] = { 0x00, 0x01, 0x1f, 0x20, 0x21,
+					       0x22, 0x23, 0x5b, 0x5c, 0x5d,
+					       0x7f, 0x80, 0xa2, 0xdc, 0xff };
+
+	(void)state;
+	for (size_t i = 0; i < 27 * 27 * sizeof(bytes); i++) {
+		unsigned char c = bytes[i / (27 * 27)];
+		size_t len = i % 27 + 1;
+		size_t at = i / 27 % 27;
+		bool escaped = c < 0x20 || c == '"' || c == '\\';
+		DYNBUF_AUTO got, want;
+		char *s = malloc(len);
+
+		assert_non_null(s);
+		memset(s, 'a', len);
+		if (at < len)
+			s[at] = (char)c;
+		dynbuf_init(&got, 100);
+		dynbuf_init(&want, 100);
+		dynbuf_addf(&want, "\"%.*s", (int)(at < len ? at : len), s);
+		if (at < len && escaped)
+			dynbuf_addf(&want, c < 0x20 ? "\\u%04x" : "\\%c", c);
+		else if (at < len)
+			dynbuf_add(&want, &c, 1);
+		for (size_t k = at + 1; k < len; k++)
+			dynbuf_adds(&want, "a");
+		dynbuf_adds(&want, "\"");
+		assert_true(json_add_string(&got, s, len));
+		if (got.len != want.len ||
+		    memcmp(got.data, want.data, want.len) != 0)
+			fail_msg("%02x at %zu of %zu: %s", c, at, len,
+				 dynbuf_str(&got));
+		free(s);
+	}
+}
+
 static void
 test_add_member(void **state)
 {
@@ -410,6 +451,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_add_string),
+		cmocka_unit_test(test_add_string_anywhere),
 		cmocka_unit_test(test_add_member),
 		cmocka_unit_test(test_each),
 		cmocka_unit_test(test_get_string),
