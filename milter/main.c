@@ -38,6 +38,8 @@
 #include "store.h"
 
 #define CONFIG_FILE "/etc/txmilter/txmilter.conf"
+/* Free memory that is kept for the next message, in each arena. */
+#define KEEP_FREE (2 * 1024 * 1024)
 /* At stop: what libmilter needs to write the last replies. */
 #define LAST_REPLIES_MS 200
 
@@ -357,6 +359,10 @@ prepare_process(void)
 	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
 	/* Many threads that each do little: two arenas keep memory small. */
 	(void)mallopt(M_ARENA_MAX, 2);
+	/* What one message frees the next one takes: memory given back to the
+	 * kernel in between would be cleared for it again, page by page. */
+	(void)mallopt(M_TRIM_THRESHOLD, KEEP_FREE);
+	(void)mallopt(M_MMAP_THRESHOLD, KEEP_FREE);
 	make_stacks_small();
 	(void)curl_global_init(CURL_GLOBAL_ALL);
 	g_mime_init();
