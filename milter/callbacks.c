@@ -21,9 +21,9 @@
 /* Steps that are not asked for, and steps that are not answered: each answer
  * is a round trip through libmilter's pool. A body chunk is answered, for that
  * is how SKIP is said. */
-#define STEPS_OFF                                                             \
+#define STEPS_OFF \
 	(SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOUNKNOWN | SMFIP_NODATA)
-#define STEPS_SILENT                                                          \
+#define STEPS_SILENT \
 	(SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_HDR | SMFIP_NR_EOH)
 
 static struct services *services;
@@ -269,7 +269,8 @@ callbacks_open(struct services *shared, const char *spec, const char *group,
 	    smfi_setconn(conn) != MI_SUCCESS ||
 	    smfi_setbacklog(BACKLOG) != MI_SUCCESS) {
 		free(conn);
-		return fail(error_r, "libmilter does not take the socket", spec);
+		return fail(error_r, "libmilter does not take the socket",
+			    spec);
 	}
 	free(conn);
 	/* The socket's mode follows the umask: nobody but us and the group. */
@@ -277,8 +278,10 @@ callbacks_open(struct services *shared, const char *spec, const char *group,
 	opened = smfi_opensocket(1);
 	(void)umask(old);
 	if (opened != MI_SUCCESS)
-		return fail(error_r, "the socket cannot be opened (is another "
-				     "txmilter running?)", spec);
+		return fail(error_r,
+			    "the socket cannot be opened (is another "
+			    "txmilter running?)",
+			    spec);
 	return listener_permit(spec, group, error_r);
 }
 

@@ -146,13 +146,13 @@ struct unit {
 };
 
 static const struct unit time_units[] = {
-	{ "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 },
-	{ "d", 86400000 }, { NULL, 0 },
+	{ "ms", 1 },	  { "s", 1000 },     { "m", 60000 },
+	{ "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
 };
 
 static const struct unit size_units[] = {
-	{ "", 1 }, { "K", 1024 }, { "M", 1048576 }, { "G", 1073741824 },
-	{ NULL, 0 },
+	{ "", 1 },	     { "K", 1024 }, { "M", 1048576 },
+	{ "G", 1073741824 }, { NULL, 0 },
 };
 
 static const struct unit no_units[] = { { "", 1 }, { NULL, 0 } };
@@ -180,7 +180,7 @@ set_number(struct loading *l, const struct option *o, const char *value,
 	   void *at)
 {
 	bool is_time = o->type == TYPE_MILLISECONDS || o->type == TYPE_SECONDS;
-	const struct unit *units = is_time ? time_units
+	const struct unit *units = is_time		  ? time_units
 				   : o->type == TYPE_SIZE ? size_units
 							  : no_units;
 	unsigned long n = 0;
@@ -196,7 +196,8 @@ set_number(struct loading *l, const struct option *o, const char *value,
 	if (o->type == TYPE_SECONDS)
 		n /= 1000;
 	if (n < o->min || n > o->max)
-		return fail(l, "%s: %s is out of bounds; it may be %lu to %lu%s",
+		return fail(l,
+			    "%s: %s is out of bounds; it may be %lu to %lu%s",
 			    o->name, value, o->min, o->max,
 			    o->type == TYPE_MILLISECONDS ? "ms"
 			    : o->type == TYPE_SECONDS	 ? "s"
@@ -230,8 +231,9 @@ check_text(const struct option *o, const char *value)
 	host = strchr(value, '/') + 2;
 	if (*host == '\0' || *host == '/')
 		return "has no host";
-	return strpbrk(value, " \t\"<>") != NULL ? "has a blank or a quote in it"
-						 : NULL;
+	return strpbrk(value, " \t\"<>") != NULL
+		   ? "has a blank or a quote in it"
+		   : NULL;
 }
 
 static int
@@ -260,8 +262,10 @@ set_dialect(struct loading *l, const struct option *o, const char *value,
 {
 	*at = dialect_find(value);
 	if (*at == NULL)
-		return fail(l, "%s: no dialect is called \"%s\"; there is "
-			       "emaildelivery", o->name, value);
+		return fail(l,
+			    "%s: no dialect is called \"%s\"; there is "
+			    "emaildelivery",
+			    o->name, value);
 	return 1;
 }
 
@@ -271,8 +275,10 @@ set_format(struct loading *l, const struct option *o, const char *value,
 {
 	*at = api_find(value);
 	if (*at == NULL)
-		return fail(l, "%s: no API format is called \"%s\"; there is "
-			       "emaildelivery", o->name, value);
+		return fail(l,
+			    "%s: no API format is called \"%s\"; there is "
+			    "emaildelivery",
+			    o->name, value);
 	return 1;
 }
 
@@ -333,8 +339,10 @@ open_api(struct loading *l, const char *name)
 	if (*name == '\0')
 		return fail(l, "[api] needs a name: [api NAME]");
 	if (api->name != NULL && strcmp(api->name, name) != 0)
-		return fail(l, "[api %s]: there can be one API, and it is "
-			       "[api %s]", name, api->name);
+		return fail(l,
+			    "[api %s]: there can be one API, and it is "
+			    "[api %s]",
+			    name, api->name);
 	if (api->name == NULL)
 		api->name = strdup(name);
 	if (api->name == NULL)
@@ -375,9 +383,11 @@ handle(void *arg, const char *section_text, const char *name, const char *value)
 		    strcmp(options[i].name, name) != 0)
 			continue;
 		if (l->given[i])
-			return fail(l, "%s: given twice (a line that begins "
-				       "with a blank goes on with the one "
-				       "above)", name);
+			return fail(l,
+				    "%s: given twice (a line that begins "
+				    "with a blank goes on with the one "
+				    "above)",
+				    name);
 		l->given[i] = true;
 		return set_option(l, &options[i], value);
 	}
@@ -424,7 +434,8 @@ check_line(const char *line, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)line[i];
 
-		if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7f)
+		if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') ||
+		    c == 0x7f)
 			return "a control character";
 	}
 	line += strspn(line, " \t");
@@ -507,7 +518,8 @@ config_load(const char *file, char **error_r)
 	set_defaults(&l);
 	first_bad = ini_parse_stream(read_line, &l, handle, &l);
 	/* What inih does not understand it skips, and says so at the end. */
-	if (first_bad > 0 && (l.error == NULL || (unsigned)first_bad < l.line)) {
+	if (first_bad > 0 &&
+	    (l.error == NULL || (unsigned)first_bad < l.line)) {
 		free(l.error);
 		l.error = NULL;
 		l.line = (unsigned)first_bad;
@@ -515,8 +527,8 @@ config_load(const char *file, char **error_r)
 	}
 	if (l.error == NULL && ferror(l.stream) == 0)
 		check_required(&l);
-	else if (l.error == NULL && asprintf(&l.error, "%s: %s", file,
-					     strerror(errno)) < 0)
+	else if (l.error == NULL &&
+		 asprintf(&l.error, "%s: %s", file, strerror(errno)) < 0)
 		abort();
 	(void)fclose(l.stream);
 	free(l.text);

@@ -17,8 +17,7 @@ struct crypto_piece {
 	const void *data;
 	size_t len;
 };
-void crypto_hash(const void *data, size_t len,
-		 uint8_t hash_r[CRYPTO_HASH_LEN]);
+void crypto_hash(const void *data, size_t len, uint8_t hash_r[CRYPTO_HASH_LEN]);
 void crypto_hash_pieces(const struct crypto_piece *v, size_t n,
 			uint8_t hash_r[CRYPTO_HASH_LEN]);
 

@@ -13,10 +13,10 @@
 #include "http_pool.h"
 #include "key_check.h"
 #include "log.h"
-#include "pool_wake.h"
 #include "policy/account.h"
 #include "policy/api.h"
 #include "policy/outgoing.h"
+#include "pool_wake.h"
 #include "retry_memory.h"
 #include "services.h"
 
@@ -131,7 +131,7 @@ slot_prepare(struct slot *s, struct batch *b, size_t recipient)
 }
 
 static const char *const outcome_words[] = {
-	[API_ACCEPTED] = "accepted", [API_REFUSED] = "refused",
+	[API_ACCEPTED] = "accepted",   [API_REFUSED] = "refused",
 	[API_KEY_WRONG] = "key-wrong", [API_LATER] = "later",
 	[API_MISFIT] = "misfit",
 };
@@ -145,12 +145,11 @@ log_call(const struct batch *b, const struct slot *s,
 	char id[LOG_QUOTE_SIZE];
 	char why[LOG_QUOTE_SIZE];
 	void (*log)(const char *, const char *, ...) =
-	    o->kind == API_MISFIT ? log_error
+	    o->kind == API_MISFIT  ? log_error
 	    : o->kind == API_LATER ? log_warning
 				   : log_info;
 
-	log(b->queue_id,
-	    "call to=%s api=%s status=%u result=%s%s%s ms=%u%s%s",
+	log(b->queue_id, "call to=%s api=%s status=%u result=%s%s%s ms=%u%s%s",
 	    log_quote(to, b->outgoing->recipients[s->recipient].email),
 	    b->services->config->api.name, s->call.status,
 	    outcome_words[o->kind], *o->id ? " id=" : "",
@@ -170,8 +169,8 @@ slot_settle(struct slot *s)
 	identity_hide_key(s->call.answer.data, s->call.answer.len,
 			  b->identity->key);
 	api_outcome(b->services->config->api.format,
-		    answered ? s->call.status : 0,
-		    dynbuf_str(&s->call.answer), s->call.answer.len, &o);
+		    answered ? s->call.status : 0, dynbuf_str(&s->call.answer),
+		    s->call.answer.len, &o);
 	log_call(b, s, &o);
 	switch (o.kind) {
 	case API_ACCEPTED:
@@ -338,8 +337,9 @@ reply_refused(const struct batch *b, struct smtp_reply *reply)
 	else
 		smtp_reply_set(reply, why->code, why->enhanced,
 			       "Sent to %zu of %zu recipients, refused for the "
-			       "others; %s: %s", b->accepted,
-			       b->outgoing->n_recipients, who, why->text);
+			       "others; %s: %s",
+			       b->accepted, b->outgoing->n_recipients, who,
+			       why->text);
 }
 
 /* What the client hears, and what must be remembered for its retry. */
@@ -371,7 +371,8 @@ conclude(struct batch *b, int64_t now, struct smtp_reply *reply)
 	if (b->accepted > 0)
 		smtp_reply_set(reply, 451, "4.4.2",
 			       "Sent to %zu of %zu recipients; send again for "
-			       "the others", b->accepted, n);
+			       "the others",
+			       b->accepted, n);
 	else
 		*reply = b->first_delay.reply;
 	if ((b->accepted > 0 || b->may_have_arrived) &&

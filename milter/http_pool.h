@@ -4,7 +4,8 @@
  *
  * Callers describe a call and either wait for it (http_pool_perform) or are
  * called back (http_pool_submit). Connections are kept alive and shared, and
- * speak HTTP/1.1. TLS is verified. No redirects. The only file that knows libcurl.
+ * speak HTTP/1.1. TLS is verified. No redirects. The only file that knows
+ * libcurl.
  *
  * A request whose body began to be sent is never sent again by itself, not
  * even when a kept-alive connection turns out to be dead: whether to repeat
@@ -26,11 +27,11 @@
 struct http_pool;
 
 struct http_pool_settings {
-	unsigned connections;	 /* open at once, over all hosts, and calls
-				    under way; the others wait their turn */
-	unsigned queue;		 /* calls under way or waiting, at most */
+	unsigned connections; /* open at once, over all hosts, and calls
+				 under way; the others wait their turn */
+	unsigned queue;	      /* calls under way or waiting, at most */
 	unsigned connect_timeout_ms;
-	const char *ca_file;	 /* NULL: the system's */
+	const char *ca_file; /* NULL: the system's */
 	const char *user_agent;
 };
 

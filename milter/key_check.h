@@ -42,10 +42,10 @@ void identity_hide_key(char *data, size_t len, const char *key);
 struct key_check;
 
 struct key_check_settings {
-	const char *url;	/* of the control plane; copied */
+	const char *url; /* of the control plane; copied */
 	const struct api_format *format;
-	bool ask_account;	/* GET {url}{account_path} names the account */
-	unsigned timeout_ms;	/* of a check, all requests together */
+	bool ask_account;    /* GET {url}{account_path} names the account */
+	unsigned timeout_ms; /* of a check, all requests together */
 	unsigned ttl, negative_ttl, stale; /* seconds */
 	int64_t (*now)(void); /* seconds; NULL: the real-time clock */
 };

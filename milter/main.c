@@ -29,9 +29,9 @@
 #include "key_check.h"
 #include "listener.h"
 #include "log.h"
-#include "pool_wake.h"
 #include "policy/dialect.h"
 #include "policy/json_text.h"
+#include "pool_wake.h"
 #include "retry_memory.h"
 #include "sasl.h"
 #include "services.h"
@@ -84,8 +84,8 @@ stop_seal(struct daemon *d)
 static int
 start_store(struct daemon *d)
 {
-	d->store = store_open(d->config->state_directory,
-			      d->config->store_size, &d->error);
+	d->store = store_open(d->config->state_directory, d->config->store_size,
+			      &d->error);
 	return d->store != NULL ? 0 : -1;
 }
 
@@ -268,8 +268,8 @@ drain(struct daemon *d)
 {
 	const struct timespec step = { .tv_nsec = 10 * 1000 * 1000 };
 	const struct timespec last = { .tv_nsec = LAST_REPLIES_MS * 1000000L };
-	unsigned most = d->config->check_timeout_ms +
-			d->config->direct_timeout_ms + 2000;
+	unsigned most =
+	    d->config->check_timeout_ms + d->config->direct_timeout_ms + 2000;
 
 	atomic_store(&d->services.stopping, true);
 	for (unsigned ms = 0; ms < most; ms += 10) {

@@ -96,7 +96,8 @@ pool_wake_connect(struct pool_wake *w)
 unsigned
 pool_wake_patience(const struct pool_wake *w)
 {
-	unsigned ms = atomic_load_explicit(&w->usual, memory_order_relaxed) / 16;
+	unsigned ms =
+	    atomic_load_explicit(&w->usual, memory_order_relaxed) / 16;
 
 	return ms < POOL_WAKE_FAST_MS ? POOL_WAKE_FAST_MS : POOL_WAKE_SLOW_MS;
 }

@@ -35,8 +35,8 @@ struct retry_memory;
 /* What is known about one message. */
 struct retry_entry {
 	uint8_t submission[SUBMISSION_ID_LEN];
-	bool known;  /* it was here before */
-	bool *done;  /* per recipient of the outgoing message; owned */
+	bool known; /* it was here before */
+	bool *done; /* per recipient of the outgoing message; owned */
 	size_t n;
 	char *account; /* owned */
 	/* Hashing a message costs more than all else here and is not needed

@@ -27,8 +27,7 @@ struct sasl_limits {
  * or when it cannot start). limits: NULL for the two above. NULL and *error_r
  * (static) when it cannot start. */
 struct sasl *sasl_start(int listen_fd, struct key_check *keys,
-			const struct sasl_limits *limits,
-			const char **error_r);
+			const struct sasl_limits *limits, const char **error_r);
 
 /* Closes every connection and joins the thread; the socket's file stays.
  * Answers of key checks that come later are dropped, so the HTTP pool may be

@@ -38,16 +38,21 @@ enum sasl_verb {
  * further line may come: answer, then sasl_request_clear(). */
 struct sasl_request {
 	unsigned long id;
-	enum { SASL_IDLE, SASL_PLAIN, SASL_LOGIN_USER, SASL_LOGIN_PASSWORD,
-	       SASL_CHECKING } step;
-	const char *mech;     /* "PLAIN", "LOGIN" or "unknown" */
-	bool tls;	      /* "secured": after STARTTLS */
-	char client[64];      /* rip=: the SMTP client's address, or "unknown";
-			       * fit for a log line */
+	enum {
+		SASL_IDLE,
+		SASL_PLAIN,
+		SASL_LOGIN_USER,
+		SASL_LOGIN_PASSWORD,
+		SASL_CHECKING
+	} step;
+	const char *mech; /* "PLAIN", "LOGIN" or "unknown" */
+	bool tls;	  /* "secured": after STARTTLS */
+	char client[64];  /* rip=: the SMTP client's address, or "unknown";
+			   * fit for a log line */
 	char secret[SASL_SECRET_MAX + 1]; /* the password: an API key */
 	size_t secret_len;
-	const char *reason;   /* REFUSE: for the client; static */
-	const char *prompt;   /* ASK: base64 of what the client is asked */
+	const char *reason; /* REFUSE: for the client; static */
+	const char *prompt; /* ASK: base64 of what the client is asked */
 };
 
 /* Takes one line (without its LF, may hold NUL). A request that was refused

@@ -9,7 +9,6 @@
 #include "handoff.h"
 #include "key_wait.h"
 #include "log.h"
-#include "pool_wake.h"
 #include "policy/account.h"
 #include "policy/body.h"
 #include "policy/dialect.h"
@@ -17,6 +16,7 @@
 #include "policy/judge.h"
 #include "policy/message.h"
 #include "policy/outgoing.h"
+#include "pool_wake.h"
 #include "services.h"
 
 /* key_check ends by its own deadline; this is for its failing to. */
@@ -172,10 +172,9 @@ identify(struct session *s, struct identity **identity_r,
 		return true;
 	if (!key_wait_ready(s->key, POOL_WAKE_SLOW_MS))
 		pool_wake_send(s->services->pool);
-	switch (key_wait_take(&s->key,
-			      s->services->config->check_timeout_ms +
-				  KEY_WAIT_SLACK_MS,
-			      identity_r)) {
+	switch (key_wait_take(
+	    &s->key, s->services->config->check_timeout_ms + KEY_WAIT_SLACK_MS,
+	    identity_r)) {
 	case KEY_GOOD:
 		return true;
 	case KEY_WRONG:
@@ -203,7 +202,7 @@ choose_dialect(const struct session *s, const struct identity *id)
 static const char *
 result_word(const struct smtp_reply *reply)
 {
-	return reply->code == 250 ? "sent"
+	return reply->code == 250  ? "sent"
 	       : reply->code < 500 ? "deferred"
 				   : "refused";
 }

@@ -156,9 +156,9 @@ list_routes(const struct account *a, char *dst, size_t size)
 	for (size_t i = 0; i < a->n_routes && n < size - 1; i++) {
 		const struct account_route *r = &a->routes[i];
 		bool named = r->name[0] != '\0';
-		int k = snprintf(dst + n, size - n, "%s%s%s%s%s",
-				 i ? ", " : "", r->id, named ? " (" : "",
-				 r->name, named ? ")" : "");
+		int k = snprintf(dst + n, size - n, "%s%s%s%s%s", i ? ", " : "",
+				 r->id, named ? " (" : "", r->name,
+				 named ? ")" : "");
 
 		n += k > 0 ? (size_t)k : 0;
 	}
@@ -185,7 +185,8 @@ account_choose_route(const struct account *a, const char *named,
 	if (named == NULL)
 		smtp_reply_set(refusal, 550, "5.6.0",
 			       "%s: this account has several routes, name "
-			       "one: %s", header, list);
+			       "one: %s",
+			       header, list);
 	else
 		smtp_reply_set(refusal, 550, "5.6.0",
 			       "%s: not a route of this account; it has: %s",

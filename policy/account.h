@@ -27,7 +27,7 @@ struct account_route {
 
 struct account {
 	char id[ACCOUNT_ID_MAX + 1]; /* [a-z0-9._-]+ */
-	char *dialect;               /* NULL: the configuration's default */
+	char *dialect;		     /* NULL: the configuration's default */
 	struct account_route *routes;
 	size_t n_routes;
 };

@@ -47,8 +47,8 @@ static enum address_result
 add_mailbox(struct mailbox_list *list, InternetAddress *address)
 {
 	const char *name = internet_address_get_name(address);
-	const char *addr =
-	    internet_address_mailbox_get_addr(INTERNET_ADDRESS_MAILBOX(address));
+	const char *addr = internet_address_mailbox_get_addr(
+	    INTERNET_ADDRESS_MAILBOX(address));
 	struct mailbox m = { .name = clean(name ? name : ""),
 			     .addr = clean(addr ? addr : "") };
 
@@ -110,10 +110,10 @@ mailbox_list_parse(const char *raw, size_t len, struct mailbox_list *list_r)
 	char *text = header_unfold(raw, len, &n);
 
 	*list_r = (struct mailbox_list){ 0 };
-	if (memchr(text, '\0', n) != NULL || count_separators(text) >
-	    ADDRESS_LIST_MAX) {
-		result = memchr(text, '\0', n) ? ADDRESS_CONTROL
-					       : ADDRESS_TOO_MANY;
+	if (memchr(text, '\0', n) != NULL ||
+	    count_separators(text) > ADDRESS_LIST_MAX) {
+		result =
+		    memchr(text, '\0', n) ? ADDRESS_CONTROL : ADDRESS_TOO_MANY;
 		free(text);
 		return result;
 	}
@@ -153,8 +153,7 @@ address_equal(const char *a, const char *b)
 
 	if (at_a == NULL || at_b == NULL)
 		return strcmp(a, b) == 0;
-	return at_a - a == at_b - b &&
-	       memcmp(a, b, (size_t)(at_a - a)) == 0 &&
+	return at_a - a == at_b - b && memcmp(a, b, (size_t)(at_a - a)) == 0 &&
 	       strcasecmp(at_a, at_b) == 0;
 }
 

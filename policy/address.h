@@ -30,7 +30,8 @@ struct mailbox_list {
 enum address_result {
 	ADDRESS_OK,
 	ADDRESS_TOO_MANY,
-	ADDRESS_CONTROL, /* a decoded name or address with a control character */
+	ADDRESS_CONTROL, /* a decoded name or address with a control character
+			  */
 };
 
 /* Parses a raw header value. What cannot be parsed is not in the list. */

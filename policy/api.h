@@ -42,16 +42,16 @@ struct api_outcome {
 
 enum api_key_answer {
 	API_KEY_GOOD,
-	API_KEY_BAD,	/* 401, 403: wrong, revoked, not allowed */
+	API_KEY_BAD,	 /* 401, 403: wrong, revoked, not allowed */
 	API_KEY_NO_IDEA, /* anything else: ask again later */
 };
 
 struct api_format {
-	const char *name;      /* in configuration and logs */
-	const char *send_path; /* below the API's URL; POST, JSON */
+	const char *name;	 /* in configuration and logs */
+	const char *send_path;	 /* below the API's URL; POST, JSON */
 	const char *routes_path; /* GET: the key's routes; 401 is a wrong key */
 	const char *account_path; /* GET: the account's name */
-	const char *key_header; /* HTTP header that carries the key */
+	const char *key_header;	  /* HTTP header that carries the key */
 
 	/* The two pieces of a request body; joined they are one JSON document.
 	 * False: over API_REQUEST_MAX. */

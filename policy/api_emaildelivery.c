@@ -39,13 +39,11 @@ shared_piece(const struct outgoing *o, struct dynbuf *out)
 	    !add_optional(out, "route", o->route_id) ||
 	    !add_optional(out, "template", o->template_id))
 		return false;
-	if (o->variables != NULL &&
-	    (!dynbuf_adds(out, ",\"variables\":") ||
-	     !dynbuf_adds(out, o->variables)))
+	if (o->variables != NULL && (!dynbuf_adds(out, ",\"variables\":") ||
+				     !dynbuf_adds(out, o->variables)))
 		return false;
-	if (o->html != NULL &&
-	    (!dynbuf_adds(out, ",\"body\":") ||
-	     !json_add_string(out, o->html, o->html_len)))
+	if (o->html != NULL && (!dynbuf_adds(out, ",\"body\":") ||
+				!json_add_string(out, o->html, o->html_len)))
 		return false;
 	return dynbuf_adds(out, "}");
 }

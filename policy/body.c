@@ -136,8 +136,7 @@ part_begin(void *arg, const struct mime_part *part)
 	}
 	b->encoding = part->encoding;
 	b->quoted = (struct quoted_printable){ 0 };
-	g_mime_encoding_init_decode(&b->base64,
-				    GMIME_CONTENT_ENCODING_BASE64);
+	g_mime_encoding_init_decode(&b->base64, GMIME_CONTENT_ENCODING_BASE64);
 	return MIME_WANT_BODY;
 }
 

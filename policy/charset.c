@@ -14,8 +14,9 @@ static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
 /* Labels that hold something else in practice, as browsers know (WHATWG
  * Encoding Standard, section 4.2); read with what windows-1252 adds. */
-static const char *const read_as_1252[] = { "us-ascii", "ascii", "iso-8859-1",
-					    "iso8859-1", "latin1", "l1",
+static const char *const read_as_1252[] = { "us-ascii",	    "ascii",
+					    "iso-8859-1",   "iso8859-1",
+					    "latin1",	    "l1",
 					    "windows-1252", "cp1252" };
 
 static const char *const utf8_labels[] = { "utf-8", "utf8", "unicode-1-1-utf-8",
@@ -26,12 +27,18 @@ static const struct {
 	const char *label;
 	const char *name;
 } aliases[] = {
-	{ "ks_c_5601-1987", "CP949" },	  { "ks_c_5601", "CP949" },
-	{ "iso-8859-8-i", "ISO-8859-8" }, { "iso-8859-6-i", "ISO-8859-6" },
-	{ "x-sjis", "CP932" },		  { "windows-31j", "CP932" },
-	{ "x-euc-jp", "EUC-JP" },	  { "x-gbk", "GBK" },
-	{ "x-mac-roman", "MACINTOSH" },	  { "cp-850", "CP850" },
-	{ "unicode-1-1-utf-7", "UTF-7" }, { "ansi-x3.4-1968", "US-ASCII" },
+	{ "ks_c_5601-1987", "CP949" },
+	{ "ks_c_5601", "CP949" },
+	{ "iso-8859-8-i", "ISO-8859-8" },
+	{ "iso-8859-6-i", "ISO-8859-6" },
+	{ "x-sjis", "CP932" },
+	{ "windows-31j", "CP932" },
+	{ "x-euc-jp", "EUC-JP" },
+	{ "x-gbk", "GBK" },
+	{ "x-mac-roman", "MACINTOSH" },
+	{ "cp-850", "CP850" },
+	{ "unicode-1-1-utf-7", "UTF-7" },
+	{ "ansi-x3.4-1968", "US-ASCII" },
 };
 
 /* iconv's own names are shorter. */

@@ -152,8 +152,9 @@ read_from(struct reading *r, const char *name, const char *value, size_t len)
 		refuse(r, name, "must be one address, without a group");
 	} else if (list.n == 0 || !address_is_plain(list.v[0].addr) ||
 		   !address_is_whole(value, len, list.v[0].addr)) {
-		refuse(r, name, "not an address of the form "
-				"Name <local@domain>");
+		refuse(r, name,
+		       "not an address of the form "
+		       "Name <local@domain>");
 	} else {
 		r->outgoing->from_name = copy(list.v[0].name);
 		r->outgoing->from_email = copy(list.v[0].addr);
@@ -242,9 +243,10 @@ no_body(struct reading *r, const struct body *b)
 	else if (body_error(b) != NULL)
 		smtp_reply_set(r->refusal, 550, "5.6.0", "%s", why);
 	else
-		smtp_reply_set(r->refusal, 550, "5.6.0",
-			       "The message has no HTML or text part to send%s%s",
-			       why ? ": " : "", why ? why : "");
+		smtp_reply_set(
+		    r->refusal, 550, "5.6.0",
+		    "The message has no HTML or text part to send%s%s",
+		    why ? ": " : "", why ? why : "");
 	return false;
 }
 

@@ -104,8 +104,7 @@ find_word(const char *s, struct word *w)
 		return false;
 	w->payload_len = (size_t)(w->end - w->payload);
 	w->end += 2;
-	return !w->base64 ||
-	       strcspn(w->payload, "? \t") == w->payload_len;
+	return !w->base64 || strcspn(w->payload, "? \t") == w->payload_len;
 }
 
 static bool
@@ -151,8 +150,8 @@ find_next(const struct word *w, struct word *next)
 
 	return find_word(s, next) && next->base64 &&
 	       next->charset_len == w->charset_len &&
-	       g_ascii_strncasecmp(next->charset, w->charset,
-				   w->charset_len) == 0;
+	       g_ascii_strncasecmp(next->charset, w->charset, w->charset_len) ==
+		   0;
 }
 
 struct base64 {

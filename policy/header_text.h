@@ -22,8 +22,7 @@ enum header_text_result {
  * *text_r: valid UTF-8 without control characters (a TAB becomes a space),
  * free(). When it is not OK, *text_r is NULL.
  */
-enum header_text_result header_text(const char *raw, size_t len,
-				    char **text_r);
+enum header_text_result header_text(const char *raw, size_t len, char **text_r);
 
 /*
  * Unfolded text as GMime 3.2.13 reads it right; free(). NULL when an encoded

@@ -69,8 +69,7 @@ plain_len(const char *s, size_t len)
 
 	for (; i + sizeof(w) <= len; i += sizeof(w)) {
 		memcpy(&w, s + i, sizeof(w));
-		if (bytes_below(w, 0x20) |
-		    bytes_below(w ^ EVERY_BYTE('"'), 1) |
+		if (bytes_below(w, 0x20) | bytes_below(w ^ EVERY_BYTE('"'), 1) |
 		    bytes_below(w ^ EVERY_BYTE('\\'), 1))
 			break;
 	}

@@ -88,8 +88,8 @@ is_duplicate(struct message *m, const char *addr)
 	if (m->recipients->len == 0)
 		return false;
 	if (m->seen == NULL) {
-		m->seen = g_hash_table_new_full(g_str_hash, g_str_equal,
-						g_free, NULL);
+		m->seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+						NULL);
 		g_hash_table_add(m->seen,
 				 recipient_key(m->recipients->pdata[0]));
 	}

@@ -22,9 +22,9 @@
 #define DELIMITER_LINE_MAX (MIME_BOUNDARY_MAX + 64)
 
 enum state {
-	STATE_START,  /* the message's own header fields */
-	STATE_HEADER, /* a part's header */
-	STATE_LEAF,   /* a part's body */
+	STATE_START,   /* the message's own header fields */
+	STATE_HEADER,  /* a part's header */
+	STATE_LEAF,    /* a part's body */
 	STATE_BETWEEN, /* preamble, epilogue, or what nobody wants */
 	STATE_OVER,
 };
@@ -162,8 +162,8 @@ set_field(struct mime *m, enum field f, char *value)
 }
 
 static void
-read_field(struct mime *m, const char *name, size_t name_len,
-	   const char *value, size_t len)
+read_field(struct mime *m, const char *name, size_t name_len, const char *value,
+	   size_t len)
 {
 	size_t n;
 
@@ -351,9 +351,9 @@ begin_entity(struct mime *m)
 		return;
 	}
 	read_type(m);
-	attachment = in_attachment(m) ||
-		     (disposition != NULL &&
-		      mime_disposition_is_attachment(disposition));
+	attachment =
+	    in_attachment(m) || (disposition != NULL &&
+				 mime_disposition_is_attachment(disposition));
 	if (strcmp(m->type.type, "multipart") == 0) {
 		begin_multipart(m, &m->type, attachment);
 		mime_type_clear(&m->type);
@@ -555,8 +555,8 @@ header_line(struct mime *m)
 	unsigned depth = match_delimiter(m, line, len, &close);
 	char *rest;
 
-	if (depth == 0 && ((is_blank(*line) && at > 0) ||
-			   field_name_len(line, len) > 0)) {
+	if (depth == 0 &&
+	    ((is_blank(*line) && at > 0) || field_name_len(line, len) > 0)) {
 		m->header_line = m->header.len;
 		return;
 	}

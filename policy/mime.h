@@ -75,8 +75,8 @@ struct mime_sink {
 };
 
 enum mime_status {
-	MIME_MORE, /* go on */
-	MIME_DONE, /* nothing later can matter */
+	MIME_MORE,  /* go on */
+	MIME_DONE,  /* nothing later can matter */
 	MIME_ERROR, /* see mime_error() */
 };
 

@@ -178,8 +178,8 @@ mime_disposition_is_attachment(const char *value)
 	GMimeContentDisposition *d =
 	    g_mime_content_disposition_parse(NULL, first);
 	const char *word = g_mime_content_disposition_get_disposition(d);
-	bool inline_ = word == NULL || *word == '\0' ||
-		       strcasecmp(word, "inline") == 0;
+	bool inline_ =
+	    word == NULL || *word == '\0' || strcasecmp(word, "inline") == 0;
 
 	g_object_unref(d);
 	g_free(first);

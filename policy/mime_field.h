@@ -14,10 +14,10 @@
 #include "mime.h"
 
 struct mime_type {
-	char *type;	/* lower case */
-	char *subtype;	/* lower case */
-	char *charset;	/* NULL when none */
-	char *boundary; /* NULL when none or empty */
+	char *type;		/* lower case */
+	char *subtype;		/* lower case */
+	char *charset;		/* NULL when none */
+	char *boundary;		/* NULL when none or empty */
 	bool boundaries_differ; /* given more than once, not the same */
 	bool flowed;
 };

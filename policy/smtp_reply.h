@@ -17,7 +17,7 @@
 #define SMTP_REPLY_TEXT_MAX 400
 
 struct smtp_reply {
-	int code;          /* 250, 4xx or 5xx; 0: not set */
+	int code;	   /* 250, 4xx or 5xx; 0: not set */
 	char enhanced[12]; /* "5.6.0": its class is the code's first digit */
 	char text[SMTP_REPLY_TEXT_MAX + 1];
 };
@@ -26,15 +26,13 @@ struct smtp_reply {
  * with "..." when too long: a text is for people, its end is not data). A
  * class that does not agree with the code is a programmer's error: assert. */
 void smtp_reply_set(struct smtp_reply *r, int code, const char *enhanced,
-		    const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
+		    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
 bool smtp_reply_is_set(const struct smtp_reply *r);
 
 /* Copies text into dst: control characters and invalid UTF-8 become '?', runs
  * of white space one space; cut at a character with "..." when it does not
  * fit. For anything a peer wrote that goes into a reply or a log line. */
-void smtp_reply_safe_text(char *dst, size_t size, const char *text,
-			  size_t len);
+void smtp_reply_safe_text(char *dst, size_t size, const char *text, size_t len);
 
 #endif

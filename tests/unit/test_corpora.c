@@ -7,13 +7,13 @@
  * stands in a table below with the reason.
  * The directory is named by CORPORA; without it the test says so and passes.
  */
+#include <cmocka.h>
 #include <dirent.h>
+#include <gmime/gmime.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,9 +81,9 @@ read_part(GMimeObject *o, struct dynbuf *out)
 		g_mime_data_wrapper_write_to_stream(w, mem);
 	bytes = g_mime_stream_mem_get_byte_array((GMimeStreamMem *)mem);
 	dynbuf_add(out, bytes->data, bytes->len);
-	(void)charset_to_utf8(out,
-			      g_mime_object_get_content_type_parameter(
-				  o, "charset"), &replaced);
+	(void)charset_to_utf8(
+	    out, g_mime_object_get_content_type_parameter(o, "charset"),
+	    &replaced);
 	g_object_unref(mem);
 }
 
@@ -166,8 +166,8 @@ feed_header(struct body *b, const char *data, size_t len)
 		if (colon == NULL && at > 0)
 			return at;
 		if (colon != NULL) {
-			char *name = strndup(data + at,
-					     (size_t)(colon - data) - at);
+			char *name =
+			    strndup(data + at, (size_t)(colon - data) - at);
 			size_t value = (size_t)(colon - data) + 1;
 			size_t stop = end;
 
@@ -194,7 +194,8 @@ ours(const char *data, size_t len, size_t step, struct found *found_r)
 	size_t n;
 
 	for (; at < len; at += step)
-		(void)body_feed(b, data + at, len - at < step ? len - at : step);
+		(void)body_feed(b, data + at,
+				len - at < step ? len - at : step);
 	found_r->kind = body_end(b, &text, &n);
 	dynbuf_init(&found_r->text, 3 * BODY_KEPT_MAX);
 	if (text != NULL)

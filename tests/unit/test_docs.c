@@ -5,13 +5,13 @@
  * txmilter-headers(7), each bound with its number, and the other way round.
  * Run from the top directory.
  */
+#include <cmocka.h>
+#include <glib.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <glib.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,8 +23,7 @@
 #include "policy/mime.h"
 
 /* Not inlined: GCC 12 would see a dangling pointer where none is. */
-static char *__attribute__((noinline))
-read_page(const char *name)
+static char *__attribute__((noinline)) read_page(const char *name)
 {
 	gchar *text;
 

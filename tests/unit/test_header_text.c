@@ -226,8 +226,8 @@ static const struct row rows[] = {
 	{ "NUL in a B word", "=?utf-8?b?YQBi?=", NULL },
 	{ "NUL in a word of two-byte letters",
 	  "=?utf-16be?b?AGEAAABi?=", NULL },
-	{ "UTF-7 is not read, so neither is its NUL", "=?utf-7?q?a+AAA-b?=",
-	  "a+AAA-b" },
+	{ "UTF-7 is not read, so neither is its NUL",
+	  "=?utf-7?q?a+AAA-b?=", "a+AAA-b" },
 	{ "ESC in a word", "=?utf-8?q?=1B[0m?=", NULL },
 	{ "C1 in a word", "=?utf-8?q?=C2=9B?=", NULL },
 };

@@ -6,12 +6,12 @@
  */
 #include "policy/mime.h"
 
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
 #include <cmocka.h>
 #include <gmime/gmime.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,7 +104,8 @@ static const struct row rows[] = {
 	  .want = "text/plain[a\rb\r\rc]" },
 	{ .name = "preamble and epilogue",
 	  .type = MIXED,
-	  .body = "pre\r\n-- \r\n" P("text/plain") "a\r\n--b--\r\nepi\r\n--b\r\n",
+	  .body =
+	      "pre\r\n-- \r\n" P("text/plain") "a\r\n--b--\r\nepi\r\n--b\r\n",
 	  .want = "text/plain[a]" },
 	{ .name = "no end boundary",
 	  .type = MIXED,
@@ -120,9 +121,11 @@ static const struct row rows[] = {
 	  .want = "text/plain[a]" },
 	{ .name = "lines that only look like delimiters",
 	  .type = MIXED,
-	  .body = P("text/plain") "--\r\n--bb\r\n--B\r\n -b\r\n--b-\r\n--b--x\r\n"
-				  "-\r\n--b--",
-	  .want = "text/plain[--\r\n--bb\r\n--B\r\n -b\r\n--b-\r\n--b--x\r\n-]" },
+	  .body =
+	      P("text/plain") "--\r\n--bb\r\n--B\r\n -b\r\n--b-\r\n--b--x\r\n"
+			      "-\r\n--b--",
+	  .want =
+	      "text/plain[--\r\n--bb\r\n--B\r\n -b\r\n--b-\r\n--b--x\r\n-]" },
 	{ .name = "part without header",
 	  .type = MIXED,
 	  .body = "--b\r\n\r\na\r\n--b--",
@@ -167,24 +170,34 @@ static const struct row rows[] = {
 	  .want = "text/plain![a] text/html[x]" },
 	{ .name = "nested alternative",
 	  .type = MIXED,
-	  .body = P("multipart/alternative; boundary=\"c d\"")
-		  "--c d\r\n\r\na\r\n--c d\r\nContent-Type: text/html\r\n\r\n"
-		  "<a>\r\n--c d--\r\nepilogue\r\n" P("image/png") "zz\r\n--b--",
+	  .body = P(
+	      "multipart/alternative; boundary=\"c d\"") "--c "
+							 "d\r\n\r\na\r\n--c "
+							 "d\r\nContent-Type: "
+							 "text/html\r\n\r\n"
+							 "<a>\r\n--c "
+							 "d--"
+							 "\r\nepilogue\r\n" P(
+							     "image/png") "zz\r"
+									  "\n--"
+									  "b--",
 	  .want = "text/plain[a] text/html[<a>] image/png" },
 	{ .name = "outer delimiter ends inner parts",
 	  .type = MIXED,
-	  .body = P("multipart/alternative; boundary=c") "--c\r\n\r\na\r\n"
-		  P("text/html") "x\r\n--c--\r\n--b--",
+	  .body = P("multipart/alternative; boundary=c") "--c\r\n\r\na\r\n" P(
+	      "text/html") "x\r\n--c--\r\n--b--",
 	  .want = "text/plain[a] text/html[x\r\n--c--]" },
 	{ .name = "a boundary that begins like the outer one",
 	  .type = MIXED,
-	  .body = P("multipart/mixed; boundary=bb") "--bb\r\n\r\na\r\n--bb--\r\n"
-		  P("text/html") "x\r\n--b--",
+	  .body =
+	      P("multipart/mixed; boundary=bb") "--bb\r\n\r\na\r\n--bb--\r\n" P(
+		  "text/html") "x\r\n--b--",
 	  .want = "text/plain[a] text/html[x]" },
 	{ .name = "message/rfc822 is not looked into",
 	  .type = MIXED,
-	  .body = P("message/rfc822") "Content-Type: text/html\r\n\r\n<a>\r\n"
-		  P("text/html") "x\r\n--b--",
+	  .body =
+	      P("message/rfc822") "Content-Type: text/html\r\n\r\n<a>\r\n" P(
+		  "text/html") "x\r\n--b--",
 	  .want = "message/rfc822 text/html[x]" },
 	{ .name = "digest",
 	  .type = "multipart/digest; boundary=b",
@@ -192,14 +205,18 @@ static const struct row rows[] = {
 	  .want = "message/rfc822" },
 	{ .name = "signed",
 	  .type = "multipart/signed; boundary=b; protocol=x",
-	  .body = P("text/html") "x\r\n" P("application/pgp-signature")
-		  "y\r\n--b--",
+	  .body = P("text/html") "x\r\n" P(
+	      "application/pgp-signature") "y\r\n--b--",
 	  .want = "text/html[x] application/pgp-signature" },
 	{ .name = "related in alternative",
 	  .type = "multipart/alternative; boundary=b",
-	  .body = P("text/plain") "t\r\n" P("multipart/related; boundary=r")
-		  "--r\r\nContent-Type: text/html\r\n\r\nh\r\n--r\r\n"
-		  "Content-Type: image/png\r\n\r\nzz\r\n--r--\r\n--b--",
+	  .body = P("text/plain") "t\r\n" P(
+	      "multipart/related; boundary=r") "--r\r\nContent-Type: "
+					       "text/html\r\n\r\nh\r\n--r\r\n"
+					       "Content-Type: "
+					       "image/"
+					       "png\r\n\r\nzz\r\n--r--\r\n--b-"
+					       "-",
 	  .want = "text/plain[t] text/html[h] image/png" },
 	{ .name = "stop after html",
 	  .type = MIXED,
@@ -237,7 +254,8 @@ static const struct row rows[] = {
 	{ .name = "boundary of the enclosing part used again",
 	  .type = MIXED,
 	  .body = P("multipart/mixed; boundary=b") "--b\r\n\r\nx\r\n--b\r\n"
-		  "\r\ny\r\n--b--\r\nz\r\n--b\r\n\r\nv\r\n--b--",
+						   "\r\ny\r\n--b--\r\nz\r\n--"
+						   "b\r\n\r\nv\r\n--b--",
 	  .want = "text/plain[x] text/plain[y] text/plain[v]" },
 	{ .name = "two different Content-Types in a part",
 	  .type = MIXED,
@@ -251,9 +269,10 @@ static const struct row rows[] = {
 		  "\r\n\r\nx\r\n",
 	  .want = "text/html[x\r\n]" },
 	{ .name = "GMime's killer: a long parameter name and 8-bit value",
-	  .type = "multipart/mixed; "
-		  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-		  "aaaaaaaaa=\xc3\xa9",
+	  .type =
+	      "multipart/mixed; "
+	      "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	      "aaaaaaaaa=\xc3\xa9",
 	  .body = "--b\r\n\r\nx\r\n",
 	  .want = "",
 	  .problem = "without a boundary" },
@@ -295,8 +314,8 @@ check_row(const struct row *r, size_t step)
 			 dynbuf_str(&seen.text), mime_error(m));
 	if (r->error != NULL && strstr(mime_error(m), r->error) == NULL)
 		fail_msg("%s: error \"%s\"", r->name, mime_error(m));
-	if (r->problem != NULL && (mime_problem(m) == NULL ||
-				   !strstr(mime_problem(m), r->problem)))
+	if (r->problem != NULL &&
+	    (mime_problem(m) == NULL || !strstr(mime_problem(m), r->problem)))
 		fail_msg("%s: problem %s", r->name, mime_problem(m));
 	dynbuf_clear(&seen.text);
 	mime_free(&m);
@@ -373,7 +392,8 @@ test_depth(void **state)
 		for (unsigned k = 0; k < v[i].depth; k++)
 			dynbuf_addf(&body,
 				    "--n%u\r\nContent-Type: multipart/mixed; "
-				    "boundary=n%u\r\n\r\n", k, k + 1);
+				    "boundary=n%u\r\n\r\n",
+				    k, k + 1);
 		dynbuf_addf(&body, "--n%u\r\n\r\nx\r\n", v[i].depth);
 		status = run_big("multipart/mixed; boundary=n0", &body, &error);
 		assert_int_equal(status == MIME_ERROR, !v[i].ok);
@@ -415,7 +435,8 @@ test_boundary_length(void **state)
 	static const struct {
 		size_t len;
 		bool ok;
-	} v[] = { { MIME_BOUNDARY_MAX, true }, { MIME_BOUNDARY_MAX + 1, false } };
+	} v[] = { { MIME_BOUNDARY_MAX, true },
+		  { MIME_BOUNDARY_MAX + 1, false } };
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
@@ -447,7 +468,8 @@ test_part_header_length(void **state)
 	dynbuf_init(&body, 1 << 20);
 	dynbuf_adds(&body, "--b\r\n");
 	while (body.len < MIME_PART_HEADER_MAX + 100)
-		dynbuf_adds(&body, "X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n");
+		dynbuf_adds(&body,
+			    "X-Filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n");
 	assert_int_equal(run_big(MIXED, &body, &error), MIME_ERROR);
 	assert_non_null(strstr(error, "header is longer"));
 	dynbuf_clear(&body);

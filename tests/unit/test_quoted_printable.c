@@ -3,12 +3,12 @@
  * and in pieces. */
 #include "policy/quoted_printable.h"
 
+#include <cmocka.h>
+#include <gmime/gmime.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
-#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,8 +99,8 @@ test_random(void **state)
 		size_t n, m;
 
 		for (size_t i = 0; i < len; i++)
-			in[i] = alphabet[(size_t)random() %
-					 (sizeof(alphabet) - 1)];
+			in[i] =
+			    alphabet[(size_t)random() % (sizeof(alphabet) - 1)];
 		n = decode(in, len, 1 + (size_t)random() % 70, out);
 		m = oracle(in, len, want);
 		if (n != m || memcmp(out, want, n) != 0)
