@@ -7,13 +7,15 @@
  * stands in a table below with the reason.
  * The directory is named by CORPORA; without it the test says so and passes.
  */
-#include <cmocka.h>
-#include <dirent.h>
-#include <gmime/gmime.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

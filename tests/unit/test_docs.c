@@ -5,13 +5,15 @@
  * txmilter-headers(7), each bound with its number, and the other way round.
  * Run from the top directory.
  */
-#include <cmocka.h>
-#include <glib.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
+#include <glib.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 

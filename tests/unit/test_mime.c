@@ -6,12 +6,14 @@
  */
 #include "policy/mime.h"
 
-#include <cmocka.h>
-#include <gmime/gmime.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
+#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,12 +3,14 @@
  * and in pieces. */
 #include "policy/quoted_printable.h"
 
-#include <cmocka.h>
-#include <gmime/gmime.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
+#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
