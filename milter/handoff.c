@@ -44,7 +44,7 @@ struct batch {
 	struct api_outcome first_delay;
 	size_t first_refused; /* the recipient it is about */
 	size_t accepted, refused, delayed;
-	bool may_have_arrived; /* a call ended without an answer */
+	bool may_have_arrived; /* a delayed call's request left */
 };
 
 /* One call: a recipient of the batch. */
@@ -190,7 +190,8 @@ slot_settle(struct slot *s)
 	case API_MISFIT:
 		if (b->delayed++ == 0)
 			b->first_delay = o;
-		b->may_have_arrived |= s->call.sent && !answered;
+		/* An answer of 500 or 504 does not say that nothing was done. */
+		b->may_have_arrived |= s->call.sent;
 		break;
 	}
 	dynbuf_clear(&s->piece);

@@ -3,10 +3,8 @@
  * main: the command line, and the list of what is started in order and
  * stopped in reverse.
  */
-#include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <gmime/gmime.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -30,6 +28,7 @@
 #include "listener.h"
 #include "log.h"
 #include "policy/dialect.h"
+#include "policy/header_text.h"
 #include "policy/json_text.h"
 #include "pool_wake.h"
 #include "retry_memory.h"
@@ -364,8 +363,7 @@ prepare_process(void)
 	(void)mallopt(M_TRIM_THRESHOLD, KEEP_FREE);
 	(void)mallopt(M_MMAP_THRESHOLD, KEEP_FREE);
 	make_stacks_small();
-	(void)curl_global_init(CURL_GLOBAL_ALL);
-	g_mime_init();
+	header_text_init();
 	json_text_init();
 }
 

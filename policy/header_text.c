@@ -11,6 +11,12 @@
 #include "dynbuf.h"
 #include "utf8.h"
 
+void
+header_text_init(void)
+{
+	g_mime_init();
+}
+
 static bool
 is_blank(char c)
 {

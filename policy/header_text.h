@@ -12,6 +12,9 @@
 
 #include <stddef.h>
 
+/* Once, before any other thread: GMime sets up its tables. */
+void header_text_init(void);
+
 enum header_text_result {
 	HEADER_TEXT_OK,
 	HEADER_TEXT_CONTROL, /* NUL, CR, LF or another control character */
