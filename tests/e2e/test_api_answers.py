@@ -332,3 +332,17 @@ def test_too_many_hand_offs_at_once(relays):
     codes = sorted(r.code for r in replies)
     assert codes == [250] * 3 + [451] * 3
     assert {r.enhanced for r in replies if r.code == 451} == {"4.3.2"}
+
+
+@pytest.mark.parametrize("answer", [
+    {"status": 500}, {"status": 504}, {"status": 200, "body": {"x": "y"}}],
+    ids=["500", "504", "200 without its result"])
+def test_a_retry_has_the_idempotency_key_of_the_first_attempt(relay, answer):
+    key = relay.new_key()
+    message = mail.message(headers=[("Message-ID", "<retry@customer.example>")])
+    relay.api.fault("send", key=key, times=1, **answer)
+    assert relay.send(key, message).code == 451
+    assert relay.send(key, message).code == 250
+    first, second = [r.header("Idempotency-Key")
+                     for r in relay.api.calls("send") if r.key == key]
+    assert first and first == second
