@@ -2,7 +2,8 @@
 #include "handoff.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,9 +37,8 @@ struct batch {
 	char key_header[HEADER_MAX];
 	int64_t deadline_ms;
 
-	pthread_mutex_t lock; /* guards pending */
-	pthread_cond_t idle;
-	unsigned pending;
+	atomic_uint pending; /* calls under way, and one for the caller */
+	sem_t idle;	     /* posted by whoever ends the last of them */
 
 	struct api_outcome first_refusal;
 	struct api_outcome first_delay;
@@ -83,17 +83,22 @@ idempotency_header(const struct batch *b, const char *email, char *dst,
 	(void)snprintf(dst, size, "Idempotency-Key: %s", hex);
 }
 
+/* True for the last one. Then the batch is the waiting thread's alone; a
+ * semaphore may go as soon as the wait for it is over. */
+static bool
+one_less(struct batch *b)
+{
+	return atomic_fetch_sub(&b->pending, 1) == 1;
+}
+
 static void
 slot_done(struct http_call *call)
 {
 	struct slot *s = call->arg;
 	struct batch *b = s->batch;
 
-	pthread_mutex_lock(&b->lock);
-	b->pending--;
-	if (b->pending == 0)
-		pthread_cond_signal(&b->idle);
-	pthread_mutex_unlock(&b->lock);
+	if (one_less(b) && sem_post(&b->idle) == -1)
+		abort();
 }
 
 /* False: the request cannot be written. */
@@ -207,16 +212,20 @@ slot_fail(struct slot *s)
 		       "too many calls are under way");
 }
 
-/* Until a time of the monotonic clock at most; under the lock. */
+/* Until a time of the monotonic clock at most, or with NULL for ever. */
 static bool
 wait_until(struct batch *b, const struct timespec *until)
 {
-	int r = 0;
+	int r;
 
-	while (b->pending > 0 && r != ETIMEDOUT)
-		r = pthread_cond_clockwait(&b->idle, &b->lock, CLOCK_MONOTONIC,
-					   until);
-	return b->pending == 0;
+	do {
+		r = until == NULL ? sem_wait(&b->idle)
+				  : sem_clockwait(&b->idle, CLOCK_MONOTONIC,
+						  until);
+	} while (r == -1 && errno == EINTR);
+	if (r == -1 && errno != ETIMEDOUT)
+		abort();
+	return r == 0;
 }
 
 static struct timespec
@@ -233,25 +242,18 @@ from_now(unsigned ms)
 	return t;
 }
 
-/* The pool ends every call by its deadline. */
+/* The HTTP pool ends every call by its deadline. */
 static void
 wait_for_all(struct batch *b)
 {
 	struct pool_wake *pool = b->services->pool;
 	struct timespec soon = from_now(pool_wake_patience(pool));
 	int64_t start = now_ms(CLOCK_MONOTONIC);
-	bool done;
 
-	pthread_mutex_lock(&b->lock);
-	b->pending--;
-	done = wait_until(b, &soon);
-	pthread_mutex_unlock(&b->lock);
-	if (!done)
+	if (!one_less(b) && !wait_until(b, &soon)) {
 		pool_wake_send(pool);
-	pthread_mutex_lock(&b->lock);
-	while (b->pending > 0)
-		pthread_cond_wait(&b->idle, &b->lock);
-	pthread_mutex_unlock(&b->lock);
+		(void)wait_until(b, NULL);
+	}
 	pool_wake_waited(pool, (unsigned)(now_ms(CLOCK_MONOTONIC) - start));
 }
 
@@ -259,21 +261,17 @@ wait_for_all(struct batch *b)
 static void
 run(struct batch *b, struct slot *slots, const size_t *recipients, size_t n)
 {
-	b->pending = 1; /* this thread, so that nobody signals too early */
+	atomic_store(&b->pending, 1); /* so that nobody posts too early */
 	for (size_t i = 0; i < n; i++) {
 		if (!slot_prepare(&slots[i], b, recipients[i])) {
 			slot_fail(&slots[i]);
 			continue;
 		}
-		pthread_mutex_lock(&b->lock);
-		b->pending++;
-		pthread_mutex_unlock(&b->lock);
+		atomic_fetch_add(&b->pending, 1);
 		if (http_pool_submit(b->services->http, &slots[i].call) == 0)
 			continue;
 		slot_fail(&slots[i]);
-		pthread_mutex_lock(&b->lock);
-		b->pending--;
-		pthread_mutex_unlock(&b->lock);
+		(void)one_less(b);
 	}
 	wait_for_all(b);
 	for (size_t i = 0; i < n; i++)
@@ -434,11 +432,11 @@ handoff_direct(struct services *s, const char *queue_id,
 		.identity = id,
 		.outgoing = o,
 		.deadline_ms = start + s->config->direct_timeout_ms,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.idle = PTHREAD_COND_INITIALIZER,
 	};
 
 	*result_r = (struct handoff_result){ 0 };
+	if (sem_init(&b.idle, 0, 0) == -1)
+		abort();
 	if (atomic_fetch_add(&s->handoffs, 1) >= s->config->direct_limit)
 		smtp_reply_set(&result_r->reply, 451, "4.3.2",
 			       "Too many messages wait for the API");
@@ -447,6 +445,5 @@ handoff_direct(struct services *s, const char *queue_id,
 	atomic_fetch_sub(&s->handoffs, 1);
 	result_r->accepted = b.accepted;
 	result_r->waited_ms = (unsigned)(now_ms(CLOCK_MONOTONIC) - start);
-	pthread_cond_destroy(&b.idle);
-	pthread_mutex_destroy(&b.lock);
+	(void)sem_destroy(&b.idle);
 }
