@@ -3,7 +3,7 @@
 #   make          the daemon, build/release/txmilter
 #   make check    installs what the tests need and runs every test
 #   make demo     a private Postfix, the daemon and a stand-in API, with mail
-#   make bench    throughput, latency, CPU and memory, against no milter
+#   make bench    throughput, latency, CPU and memory, against no milter and the barest
 #   make fuzz     the fuzz targets, FUZZ_SECONDS each
 #   make install  DESTDIR= PREFIX=
 #
@@ -224,13 +224,16 @@ e2e:
 # --- benchmark ------------------------------------------------------------------
 
 TB := $(B)/tests/bench
-BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/policy_bench
+BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/floor $(TB)/policy_bench
 
 $(TB)/smtpload: $(TB)/smtpload.o $(TB)/load.o $(TB)/latency.o $(TB)/payload.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
 
 $(TB)/apistub: $(TB)/apistub.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(TB)/floor: $(TB)/floor.o
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl) -lmilter
 
 $(TB)/policy_bench: $(TB)/policy_bench.o $(B)/libpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)

@@ -1,17 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The benchmark: txmilter against the same Postfix without any milter.
+"""The benchmark: txmilter against the same Postfix without any milter, and
+with the least of all milters.
 
     bench.py --build DIRECTORY [--quick] [--cells S:20,S:20@50,...]
 
 A cell is message:connections, with @milliseconds when the API takes its time.
 For each cell a fresh txmilter is started; then, for each repetition, the peers
 (rig.py) run one right after the other, each at full load for a few seconds.
-With a slow API there is nothing to compare with: TXM only.
+With a slow API those without a milter are no comparison.
 
 Checked in each run: of every message that REF or STOCK accepted, the log says
-that it was delivered and left the queue; every message that TXM accepted
-reached the API exactly once, by its number.  A run where that is not so, or
+that it was delivered and left the queue; every message that TXM or FLOOR
+accepted reached the API exactly once, by its number.  A run where that is not so, or
 where anything was refused, is a failure.  What is a target is a line of
 report.TARGETS; missing it is not a failure.
 
@@ -69,10 +70,10 @@ def plan_for(cell, quick):
 
 def peers_for(cell):
     if cell.delay:
-        return ["TXM"]
+        return ["FLOOR", "TXM"]
     if cell.connections == 20:
-        return ["STOCK", "REF", "TXM"]
-    return ["REF", "TXM"]
+        return ["STOCK", "REF", "FLOOR", "TXM"]
+    return ["REF", "FLOOR", "TXM"]
 
 
 class Runner:
@@ -82,23 +83,26 @@ class Runner:
         self.runs = 0
         self.api_offset = 0
 
-    def run(self, cell, plan, peer, pid):
+    def run(self, cell, plan, peer, pids):
         """One peer under load once; the run's figures."""
-        before = self._usage(pid)
+        pid = pids.get(peer, pids["TXM"])
+        before = self._usage(pids)
         log_offset = self.rig.log_size()
         result = self._load(cell, plan, peer)
-        after_load = self._usage(pid)
-        self._drain(peer, log_offset, result["accepted"], pid)
-        after = self._usage(pid)
+        after_load = self._usage(pids)
+        self._drain(peer, log_offset, result["accepted"], pids)
+        after = self._usage(pids)
         per_1000 = 1000 / max(result["accepted"], 1)
+        milters = sum(after[p] - before[p] for p in pids)
         result.update(
             peer=peer, cell=cell.name, connections=cell.connections,
             delay=cell.delay,
-            cpu_txmilter=(after["txmilter"] - before["txmilter"]) * per_1000,
-            cpu_all=(after["txmilter"] + after["postfix"] -
-                     before["txmilter"] - before["postfix"]) * per_1000,
+            cpu_milter=(after[peer] - before[peer]) * per_1000
+            if peer in pids else 0,
+            cpu_all=(milters + after["postfix"] - before["postfix"]) *
+            per_1000,
             peak_mb=procs.peak_memory(pid),
-            foreign=self._foreign(before, after_load, result),
+            foreign=self._foreign(before, after_load, result, pids),
             refused=result["refused_4xx"] + result["refused_5xx"] +
             result["broken"] + result["unfinished"],
             **self._check(peer, log_offset, result))
@@ -116,39 +120,40 @@ class Runner:
             check=True, stdout=subprocess.PIPE, text=True).stdout
         return json.loads(out)
 
-    def _usage(self, pid):
-        return {"txmilter": procs.cpu(pid),
+    def _usage(self, pids):
+        return {**{p: procs.cpu(pid) for p, pid in pids.items()},
                 "stub": procs.cpu(self.rig.stub.pid),
                 "postfix": procs.tree_cpu(self.rig.postfix_pid),
                 "machine": procs.machine_cpu(),
                 "time": time.monotonic()}
 
-    def _foreign(self, before, after, result):
+    def _foreign(self, before, after, result, pids):
         """Cores that were busy with nothing of ours: a noisy run."""
         used = {k: after[k] - before[k] for k in before}
-        ours = (used["txmilter"] + used["stub"] + used["postfix"] +
+        ours = (sum(used[p] for p in pids) + used["stub"] + used["postfix"] +
                 result["cpu_s"])
         return (used["machine"] - ours) / used["time"]
 
-    def _drain(self, peer, log_offset, accepted, pid):
+    def _drain(self, peer, log_offset, accepted, pids):
         """Until Postfix' queue is delivered, and all is quiet."""
         deadline = time.monotonic() + DRAIN_MAX
-        while peer != "TXM" and time.monotonic() < deadline and \
+        while peer not in pids and time.monotonic() < deadline and \
                 min(self.rig.delivered_since(log_offset)) < accepted:
             time.sleep(0.2)
-        used, last = 1, self._busy(pid)
+        used, last = 1, self._busy(pids)
         while used > QUIET_CPU and time.monotonic() < deadline:
             time.sleep(QUIET_TIME)
-            now = self._busy(pid)
+            now = self._busy(pids)
             used, last = now - last, now
 
-    def _busy(self, pid):
-        return procs.cpu(pid) + procs.tree_cpu(self.rig.postfix_pid)
+    def _busy(self, pids):
+        return sum(map(procs.cpu, pids.values())) + \
+            procs.tree_cpu(self.rig.postfix_pid)
 
     def _check(self, peer, log_offset, result):
         """What was accepted and did not arrive, and what arrived twice."""
         sent, self.api_offset = self.rig.stub.sent_since(self.api_offset)
-        if peer != "TXM":
+        if peer in ("REF", "STOCK"):
             delivered, removed = self.rig.delivered_since(log_offset)
             lost = result["accepted"] - min(delivered, removed)
             return {"lost": max(lost, 0), "twice": max(-lost, 0),
@@ -163,10 +168,10 @@ class Runner:
 def run_cell(runner, cell, plan, on_run):
     runs = []
     peers = peers_for(cell)
-    with runner.rig.txmilter(cell.delay) as pid:
+    with runner.rig.milters(cell.delay) as pids:
         for repetition in range(plan.repetitions):
             for peer in peers:
-                run = runner.run(cell, plan, peer, pid)
+                run = runner.run(cell, plan, peer, pids)
                 run["repetition"] = repetition
                 on_run(run)
                 runs.append(run)
@@ -177,7 +182,7 @@ def run_cell(runner, cell, plan, on_run):
 def show(run):
     print(f"{run['cell']:10} {run['peer']:5} {run['rate']:7.0f} msg/s "
           f"p50 {run['message']['p50']:7.1f} p99 {run['message']['p99']:7.1f} "
-          f"ms, CPU/1000 {run['cpu_txmilter']:.3f} of {run['cpu_all']:.3f} s, "
+          f"ms, CPU/1000 {run['cpu_milter']:.3f} of {run['cpu_all']:.3f} s, "
           f"{run['peak_mb']:.1f} MB, lost {run['lost']}, "
           f"twice {run['twice']}, others {run['foreign']:.2f} "
           f"{run['first_error']}", file=sys.stderr, flush=True)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What is measured: a private Postfix with three services, the API stub, and
-txmilter.
+"""What is measured: a private Postfix with four services, the API stub,
+txmilter, and the least that a milter can do instead of it.
 
     TXM    the packaged service of port 587
+    FLOOR  the same, but the milter is floor.c
     REF    the same, every option and the same cleanup service, but without
            the milter: Postfix queues the mail and delivers it to discard(8)
     STOCK  the same as REF, but with Postfix' own defaults for smtpd and
@@ -12,8 +13,8 @@ AUTH in all of them asks txmilter's SASL socket, and is offered without TLS,
 for smtpload has none.
 
     with Rig(build, directory, delays=(0, 50)) as rig:
-        with rig.txmilter(delay=0) as pid:
-            rig.address["REF"], rig.address["TXM"], rig.postfix_pid
+        with rig.milters(delay=0) as pids:
+            rig.address["REF"], pids["TXM"], rig.postfix_pid
 """
 
 import json
@@ -56,6 +57,9 @@ STOCK = """
   -o smtpd_sasl_path=txmilter/sasl.sock
   -o {{ smtpd_relay_restrictions = permit_sasl_authenticated, reject }}
 """
+
+OUR_SOCKET = "unix:txmilter/milter.sock"
+FLOOR_SOCKET = "floor.sock"
 
 # The packaged service without txmilter.
 TO_REFERENCE = (
@@ -132,7 +136,7 @@ class Rig:
         self._write_main_cf()
         self._add_services()
         # smtpd wants the SASL socket when it starts.
-        with self.txmilter(delay=0):
+        with self.milters(delay=0):
             self.postfix.start()
         self.postfix_pid = int(
             (self.postfix.queue / "pid" / "master.pid").read_text())
@@ -153,29 +157,47 @@ class Rig:
         path = self.postfix.etc / "master.cf"
         services = path.read_text()
         txm = f"127.0.0.1:{self.postfix.port('587')}"
-        ref, stock = net.free_port(), net.free_port()
-        reference = re.search(rf"^{txm} .*\n(?:[ \t].*\n)+", services,
-                              re.M)[0].replace(txm, f"127.0.0.1:{ref}")
+        ref, stock, floor = (net.free_port() for _ in range(3))
+        ours = re.search(rf"^{txm} .*\n(?:[ \t].*\n)+", services, re.M)[0]
+        with_floor = ours.replace(txm, f"127.0.0.1:{floor}").replace(
+            OUR_SOCKET, f"unix:txmilter/{FLOOR_SOCKET}")
+        reference = ours.replace(txm, f"127.0.0.1:{ref}")
         for pattern, new in TO_REFERENCE:
             reference, n = re.subn(pattern, new, reference)
             if n != 1:
                 raise ValueError(f"{pattern} occurs {n} times in the service")
-        path.write_text(services + reference + STOCK.format(port=stock))
+        path.write_text(services + reference + with_floor +
+                        STOCK.format(port=stock))
         self.address = {"TXM": txm, "REF": f"127.0.0.1:{ref}",
+                        "FLOOR": f"127.0.0.1:{floor}",
                         "STOCK": f"127.0.0.1:{stock}"}
 
     @contextmanager
-    def txmilter(self, delay):
-        """A fresh daemon, whose API is the stub's with that delay; its pid."""
+    def milters(self, delay):
+        """A fresh daemon and a fresh floor, whose API is the stub's with that
+        delay; peer -> pid."""
         self._daemons += 1
         d = daemon.Daemon(self.dir / f"txmilter{self._daemons}",
                           self.postfix.sockets, self.stub.url(delay),
                           log_level="info")
         d.start()
+        floor = self._start_floor(delay)
         try:
-            yield d.process.pid
+            yield {"TXM": d.process.pid, "FLOOR": floor.pid}
         finally:
+            floor.kill()
+            floor.wait()
             d.stop()
+
+    def _start_floor(self, delay):
+        socket = self.postfix.sockets / FLOOR_SOCKET
+        process = subprocess.Popen(
+            [self.tools / "floor", f"unix:{socket}",
+             self.stub.url(delay) + "/transactional/send"],
+            stdout=subprocess.PIPE, text=True)
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError("floor does not start")
+        return process
 
     def log_size(self):
         return self.postfix.log_path.stat().st_size
