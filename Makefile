@@ -66,6 +66,7 @@ POLICY_SRC := \
 # Everything of the daemon but main(), so that tests can link it.
 MILTER_SRC := \
 	milter/callbacks.c \
+	milter/commands.c \
 	milter/config.c \
 	milter/crypto.c \
 	milter/handoff.c \

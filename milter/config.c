@@ -34,7 +34,8 @@ enum type {
 	TYPE_LOG_LEVEL,
 	TYPE_DIALECT,
 	TYPE_FORMAT,
-	TYPE_ACCOUNT_SOURCE,
+	TYPE_ACCOUNT_SOURCE, /* bool */
+	TYPE_KEY_SOURCE,     /* bool */
 };
 
 struct option {
@@ -59,6 +60,12 @@ static const struct option options[] = {
 	  "/var/lib/txmilter", 0, 0 },
 	{ SECTION_TOP, "secret_file", TYPE_PATH, AT(secret_file),
 	  "/etc/txmilter/secret", 0, 0 },
+	{ SECTION_TOP, "admin_secret", TYPE_PATH, AT(admin_secret),
+	  "/etc/txmilter/admin.secret", 0, 0 },
+	{ SECTION_TOP, "metrics_listen", TYPE_SOCKET, AT(metrics_listen), "", 0,
+	  0 },
+	{ SECTION_TOP, "auth_failures", TYPE_COUNT, AT(auth_failures), "30", 0,
+	  1000000 },
 	{ SECTION_TOP, "dialect", TYPE_DIALECT, AT(dialect), "emaildelivery", 0,
 	  0 },
 	{ SECTION_TOP, "direct_timeout", TYPE_MILLISECONDS,
@@ -69,6 +76,7 @@ static const struct option options[] = {
 	  0 },
 	{ SECTION_TOP, "store_size", TYPE_SIZE, AT(store_size), "256M", 1048576,
 	  1099511627776 },
+	{ SECTION_KEYS, "check", TYPE_KEY_SOURCE, AT(ask_api), "none", 0, 0 },
 	{ SECTION_KEYS, "account", TYPE_ACCOUNT_SOURCE, AT(ask_account), "key",
 	  0, 0 },
 	{ SECTION_KEYS, "check_timeout", TYPE_MILLISECONDS,
@@ -282,13 +290,15 @@ set_format(struct loading *l, const struct option *o, const char *value,
 	return 1;
 }
 
+/* One of two words; true is "api". */
 static int
-set_account_source(struct loading *l, const struct option *o, const char *value,
-		   bool *at)
+set_source(struct loading *l, const struct option *o, const char *value,
+	   const char *other, bool *at)
 {
 	*at = strcmp(value, "api") == 0;
-	if (!*at && strcmp(value, "key") != 0)
-		return fail(l, "%s: must be \"key\" or \"api\"", o->name);
+	if (!*at && strcmp(value, other) != 0)
+		return fail(l, "%s: must be \"%s\" or \"api\"", o->name,
+			    other);
 	return 1;
 }
 
@@ -325,7 +335,9 @@ set_option(struct loading *l, const struct option *o, const char *value)
 	case TYPE_FORMAT:
 		return set_format(l, o, value, at);
 	case TYPE_ACCOUNT_SOURCE:
-		return set_account_source(l, o, value, at);
+		return set_source(l, o, value, "key", at);
+	case TYPE_KEY_SOURCE:
+		return set_source(l, o, value, "none", at);
 	}
 	return 0;
 }
@@ -550,6 +562,8 @@ config_free(struct config **cp)
 	free(c->socket_group);
 	free(c->state_directory);
 	free(c->secret_file);
+	free(c->admin_secret);
+	free(c->metrics_listen);
 	free(c->api.name);
 	free(c->api.url);
 	free(c->api.ca_file);

@@ -35,6 +35,9 @@ struct config {
 	char *socket_group;
 	char *state_directory;
 	char *secret_file;
+	char *admin_secret;
+	char *metrics_listen;	/* NULL: nowhere */
+	unsigned auth_failures; /* a minute, for each address; 0: no limit */
 	const struct dialect *dialect;
 	unsigned direct_timeout_ms;
 	unsigned direct_limit; /* hand-offs waiting for an API at once */
@@ -42,6 +45,7 @@ struct config {
 	size_t store_size;
 
 	/* [keys] */
+	bool ask_api; /* about keys that are not in the local store */
 	bool ask_account;
 	unsigned check_timeout_ms;
 	unsigned ttl, negative_ttl, stale; /* seconds */

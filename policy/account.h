@@ -19,17 +19,39 @@
 #define ACCOUNT_ROUTES_MAX 1000
 #define ACCOUNT_ROUTE_ID_MAX 128
 #define ACCOUNT_ROUTE_NAME_MAX 256
+#define ACCOUNT_SENDERS_MAX 1000
+#define ACCOUNT_SENDER_MAX 320
+#define ACCOUNT_NETWORKS_MAX 1000
 
 struct account_route {
 	char *id;   /* what X-Transactional-Route names */
 	char *name; /* for people; may be empty, never NULL */
 };
 
+/* So many in that time; count 0: no limit. Written "100/1m". */
+struct account_rate {
+	unsigned count;
+	unsigned seconds;
+};
+
+/* An IPv4 or IPv6 network; IPv4 as ::ffff:0:0/96. */
+struct account_network {
+	unsigned char address[16];
+	unsigned bits; /* 0 to 128 */
+};
+
 struct account {
 	char id[ACCOUNT_ID_MAX + 1]; /* [a-z0-9._-]+ */
-	char *dialect;		     /* NULL: the configuration's default */
+	bool disabled;
+	char *dialect; /* NULL: the configuration's default */
 	struct account_route *routes;
 	size_t n_routes;
+	char *default_route; /* id of one of them, or NULL */
+	char **senders;	     /* "user@example.org" or "example.org" */
+	size_t n_senders;    /* 0: From may be anything */
+	struct account_network *networks;
+	size_t n_networks; /* 0: its keys may be used from anywhere */
+	struct account_rate rate, recipient_rate;
 };
 
 struct account *account_new(const char *id);
@@ -39,6 +61,25 @@ void account_free(struct account **a);
 /* False, and nothing added, when a bound is exceeded or a string holds
  * control characters. */
 bool account_add_route(struct account *a, const char *id, const char *name);
+
+/* False, and nothing changed, when it is no address or domain, there are too
+ * many, or it is no id of a route of the account. */
+bool account_add_sender(struct account *a, const char *sender);
+bool account_set_default_route(struct account *a, const char *id);
+
+/* "192.0.2.0/24", "2001:db8::/32" or an address alone. */
+bool account_add_network(struct account *a, const char *text);
+
+/* "100/1m", "5/s", "10000/1d"; units s, m, h, d. */
+bool account_parse_rate(const char *text, struct account_rate *rate_r);
+
+/* True when its keys may be used from that address (numbers). An address that
+ * is none is from nowhere: allowed only when there are no networks. */
+bool account_allows_address(const struct account *a, const char *address);
+
+/* True when From may be that address. A domain stands for itself, not for
+ * those below it; letters count as their lower case in the domain. */
+bool account_allows_sender(const struct account *a, const char *address);
 
 /* Makes an account id of a name for people ("Acme, Inc." -> "acme-inc"):
  * lower case, anything but letters, digits, '.' and '_' becomes one '-', none
@@ -52,7 +93,8 @@ bool account_id_is_valid(const char *id);
 /*
  * The route rule. `named` is the route id the message names, or NULL.
  *   named            it must be one of the account's     else 550
- *   not named        one route: that one; several: 550 that lists them
+ *   not named        the default; else one route: that one; several: 550 that
+ *                    lists them
  *   no route at all  550
  * Returns the route (owned by the account), or NULL and the refusal, which
  * names the header `header`.

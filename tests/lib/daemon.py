@@ -35,6 +35,7 @@ DEFAULTS = {
         "store_size": "64M",
     },
     "keys": {
+        "check": "api",
         "check_timeout": "7s",
         "ttl": "10m",
         "negative_ttl": "30s",

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * metrics: what is counted, as one table, and its text in Prometheus'
+ * exposition format 0.0.4. No label names a key, an account or a recipient.
+ * Thread-safe; counting never waits for long.
+ */
+#ifndef TXM_MILTER_METRICS_H
+#define TXM_MILTER_METRICS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct dynbuf;
+struct metrics;
+
+/* Routes are the operator's words, but bounded: the rest is "other". */
+#define METRICS_ROUTES_MAX 200
+
+struct metrics *metrics_new(void);
+void metrics_free(struct metrics **m);
+
+/* A message is over: txmilter_messages_total{dialect,route,result}, bytes,
+ * and parts dropped by kind. */
+struct metrics_message {
+	const char *dialect;
+	const char *route;  /* "" when it has none */
+	const char *result; /* "sent", "deferred", "refused" */
+	size_t bytes;
+	unsigned images, attachments, other; /* parts dropped */
+};
+void metrics_message(struct metrics *m, const struct metrics_message *what);
+
+/* Histograms of seconds. */
+enum metrics_time { METRICS_HANDOFF, METRICS_KEY_CHECK, METRICS_TIMES };
+void metrics_time(struct metrics *m, enum metrics_time which, double seconds);
+
+/* Why a login or a header key was not accepted. */
+enum metrics_auth {
+	METRICS_AUTH_WRONG,	/* not known */
+	METRICS_AUTH_MISTYPED,	/* its checksum is wrong */
+	METRICS_AUTH_DISABLED,	/* disabled, not yet or no more good */
+	METRICS_AUTH_ADDRESS,	/* not from there */
+	METRICS_AUTH_MALFORMED, /* no key, no TLS, bad protocol */
+	METRICS_AUTH_THROTTLED, /* too many wrong ones from there */
+	METRICS_AUTH_UNKNOWN,	/* could not be checked */
+	METRICS_AUTH_REASONS
+};
+void metrics_auth_failed(struct metrics *m, enum metrics_auth why);
+
+/* What others know and tell when asked. */
+struct metrics_now {
+	double uptime_seconds;
+	unsigned sessions, handoffs;
+	unsigned http_calls;
+	unsigned long http_total, http_failed;
+	size_t cached_keys, local_keys, limited_names;
+	unsigned long cache_hits, cache_misses;
+	bool draining;
+};
+
+/* Appends all of it. False when out is full. */
+bool metrics_write(struct metrics *m, const struct metrics_now *now,
+		   struct dynbuf *out);
+
+/* The i-th metric of the table, for the check against the manual: its name,
+ * as written; NULL when there are no more. */
+const char *metrics_name(size_t i);
+
+#endif
