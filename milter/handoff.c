@@ -301,7 +301,9 @@ take_open(const struct batch *b, size_t *next, size_t *v, size_t most)
 static void
 call_all(struct batch *b)
 {
-	struct slot *slots = calloc(HANDOFF_PARALLEL, sizeof(*slots));
+	size_t all = b->outgoing->n_recipients;
+	size_t most = all < HANDOFF_PARALLEL ? all : HANDOFF_PARALLEL;
+	struct slot *slots = calloc(most, sizeof(*slots));
 	size_t recipients[HANDOFF_PARALLEL];
 	size_t next = 0;
 	size_t n;
@@ -309,16 +311,16 @@ call_all(struct batch *b)
 	if (slots == NULL)
 		abort();
 	/* On a retry some have it already: then everybody's answer counts. */
-	n = take_open(b, &next, recipients, b->accepted ? HANDOFF_PARALLEL : 1);
+	n = take_open(b, &next, recipients, b->accepted ? most : 1);
 	while (n > 0) {
 		run(b, slots, recipients, n);
 		if (b->accepted == 0 && b->refused + b->delayed > 0)
 			break;
 		if (out_of_time(b))
 			break;
-		n = take_open(b, &next, recipients, HANDOFF_PARALLEL);
+		n = take_open(b, &next, recipients, most);
 	}
-	crypto_wipe(slots, HANDOFF_PARALLEL * sizeof(*slots));
+	crypto_wipe(slots, most * sizeof(*slots));
 	free(slots);
 }
 
