@@ -61,6 +61,7 @@ POLICY_SRC := \
 	policy/outgoing.c \
 	policy/quoted_printable.c \
 	policy/smtp_reply.c \
+	policy/trace.c \
 	policy/utf8.c
 
 # Everything of the daemon but main(), so that tests can link it.
@@ -68,7 +69,9 @@ MILTER_SRC := \
 	milter/callbacks.c \
 	milter/commands.c \
 	milter/config.c \
+	milter/control_server.c \
 	milter/crypto.c \
+	milter/daemon.c \
 	milter/handoff.c \
 	milter/housekeeper.c \
 	milter/http_pool.c \
@@ -77,14 +80,23 @@ MILTER_SRC := \
 	milter/key_known.c \
 	milter/key_table.c \
 	milter/key_wait.c \
+	milter/limits.c \
 	milter/listener.c \
 	milter/log.c \
+	milter/manage.c \
+	milter/manage_keys.c \
 	milter/pool_wake.c \
+	milter/reload.c \
+	milter/report.c \
+	milter/request.c \
 	milter/retry_memory.c \
 	milter/sasl.c \
 	milter/sasl_protocol.c \
+	milter/services.c \
 	milter/session.c \
-	milter/store.c
+	milter/store.c \
+	milter/trial.c \
+	milter/trial_page.c
 
 POLICY_OBJ := $(POLICY_SRC:%.c=$(B)/%.o)
 MILTER_OBJ := $(MILTER_SRC:%.c=$(B)/%.o)

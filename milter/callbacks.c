@@ -3,13 +3,18 @@
 
 #include <libmilter/mfapi.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "control.h"
+#include "control_server.h"
+#include "crypto.h"
 #include "listener.h"
 #include "log.h"
+#include "policy/dynbuf.h"
 #include "services.h"
 #include "session.h"
 
@@ -33,7 +38,7 @@ static const struct {
 	int stage;
 	const char *names;
 } macros[] = {
-	{ SMFIM_ENVFROM, "{auth_authen}" },
+	{ SMFIM_ENVFROM, "{auth_authen} {client_addr}" },
 	{ SMFIM_EOM, "i" },
 };
 
@@ -44,7 +49,6 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps,
 {
 	unsigned long wanted = STEPS_OFF | STEPS_SILENT | SMFIP_SKIP;
 
-	(void)actions;
 	(void)f2;
 	(void)f3;
 	if ((steps & wanted) != wanted) {
@@ -53,39 +57,94 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps,
 		return SMFIS_REJECT;
 	}
 	for (size_t i = 0; i < sizeof(macros) / sizeof(macros[0]); i++) {
-		char names[32];
+		char names[64];
 
 		(void)snprintf(names, sizeof(names), "%s", macros[i].names);
 		(void)smfi_setsymlist(ctx, macros[i].stage, names);
 	}
-	*actions_r = 0;
+	/* For the answers to management only. */
+	*actions_r = actions & SMFIF_CHGBODY;
 	*steps_r = wanted;
 	*f2_r = 0;
 	*f3_r = 0;
 	return SMFIS_CONTINUE;
 }
 
+/* A connection of Postfix, or of txmilterctl. */
+struct connection {
+	struct session *session;
+	struct control_server *control; /* NULL: it never asked for anything */
+	bool is_request;		/* the message that comes is one */
+};
+
+static struct connection *
+connection_of(SMFICTX *ctx)
+{
+	struct connection *c = smfi_getpriv(ctx);
+
+	if (c != NULL)
+		return c;
+	c = calloc(1, sizeof(*c));
+	if (c == NULL)
+		abort();
+	if (smfi_setpriv(ctx, c) != MI_SUCCESS) {
+		free(c);
+		return NULL;
+	}
+	c->session = session_new(services);
+	atomic_fetch_add(&services->sessions, 1);
+	return c;
+}
+
+/* NULL while a request comes: it is no message. */
 static struct session *
 session_of(SMFICTX *ctx)
 {
-	struct session *s = smfi_getpriv(ctx);
+	struct connection *c = connection_of(ctx);
 
-	if (s == NULL) {
-		s = session_new(services);
-		if (smfi_setpriv(ctx, s) != MI_SUCCESS)
-			session_free(&s);
-	}
-	return s;
+	return c != NULL && !c->is_request ? c->session : NULL;
+}
+
+static const char *
+macro(SMFICTX *ctx, const char *name)
+{
+	return smfi_getsymval(ctx, (char *)(uintptr_t)name);
+}
+
+static void
+begin_request(struct connection *c, const char *proof)
+{
+	session_reset(c->session);
+	if (c->control == NULL)
+		c->control = control_server_new(services);
+	control_server_begin(c->control, proof);
+}
+
+static void
+begin_message(SMFICTX *ctx, struct connection *c, const char *sender)
+{
+	struct trial *trial =
+	    c->control ? control_server_take_trial(c->control) : NULL;
+
+	session_mail(c->session, sender, macro(ctx, "{auth_authen}"),
+		     macro(ctx, "{client_addr}"));
+	if (trial != NULL)
+		session_try(c->session, trial);
 }
 
 static sfsistat
 on_mail(SMFICTX *ctx, char **argv)
 {
-	struct session *s = session_of(ctx);
-	char name[] = "{auth_authen}";
+	struct connection *c = connection_of(ctx);
+	const char *proof = macro(ctx, CONTROL_MACRO);
 
-	if (s != NULL)
-		session_mail(s, argv[0], smfi_getsymval(ctx, name));
+	if (c == NULL)
+		return SMFIS_NOREPLY;
+	c->is_request = proof != NULL;
+	if (c->is_request)
+		begin_request(c, proof);
+	else
+		begin_message(ctx, c, argv[0]);
 	return SMFIS_NOREPLY;
 }
 
@@ -138,9 +197,13 @@ on_headers_done(SMFICTX *ctx)
 static sfsistat
 on_body(SMFICTX *ctx, unsigned char *data, size_t len)
 {
-	struct session *s = session_of(ctx);
+	struct connection *c = connection_of(ctx);
 
-	if (s != NULL && session_body(s, (const char *)data, len))
+	if (c == NULL)
+		return SMFIS_CONTINUE;
+	if (c->is_request)
+		control_server_body(c->control, (const char *)data, len);
+	else if (session_body(c->session, (const char *)data, len))
 		return SMFIS_SKIP;
 	return SMFIS_CONTINUE;
 }
@@ -178,15 +241,11 @@ send_reply(SMFICTX *ctx, const char *queue_id, const struct smtp_reply *r)
 }
 
 static sfsistat
-on_end(SMFICTX *ctx)
+end_message(SMFICTX *ctx, struct session *s)
 {
-	struct session *s = session_of(ctx);
-	char name[] = "i";
-	const char *queue_id = smfi_getsymval(ctx, name);
+	const char *queue_id = macro(ctx, "i");
 	struct smtp_reply reply;
 
-	if (s == NULL)
-		return SMFIS_TEMPFAIL;
 	if (queue_id == NULL)
 		queue_id = "NOQUEUE";
 	if (enter_services())
@@ -197,23 +256,73 @@ on_end(SMFICTX *ctx)
 	return send_reply(ctx, queue_id, &reply);
 }
 
+/* libmilter cuts it into packets. Discarded: it was no mail. */
+static sfsistat
+send_answer(SMFICTX *ctx, struct dynbuf *out)
+{
+	int sent = smfi_replacebody(
+	    ctx, (unsigned char *)(uintptr_t)dynbuf_str(out), (int)out->len);
+
+	if (out->data != NULL)
+		crypto_wipe(out->data, out->len);
+	if (sent != MI_SUCCESS)
+		log_warning("control", "the answer cannot be sent");
+	return SMFIS_DISCARD;
+}
+
+/* A request, or a message that is only tried: true, and its answer. */
+static bool
+end_request(struct connection *c, struct dynbuf *out)
+{
+	bool is_one = false;
+
+	if (!enter_services())
+		(void)dynbuf_adds(out, "75 -\nThe daemon is stopping\n");
+	else if (c->is_request)
+		control_server_end(c->control, out);
+	else
+		is_one = session_end_trial(c->session, out);
+	leave_services();
+	return is_one || c->is_request;
+}
+
+static sfsistat
+on_end(SMFICTX *ctx)
+{
+	struct connection *c = connection_of(ctx);
+	DYNBUF_AUTO out;
+
+	if (c == NULL)
+		return SMFIS_TEMPFAIL;
+	/* An answer and its first line. */
+	dynbuf_init(&out, CONTROL_ANSWER_MAX + 256);
+	if (c->control != NULL && end_request(c, &out))
+		return send_answer(ctx, &out);
+	return end_message(ctx, c->session);
+}
+
 static sfsistat
 on_abort(SMFICTX *ctx)
 {
-	struct session *s = smfi_getpriv(ctx);
+	struct connection *c = smfi_getpriv(ctx);
 
-	if (s != NULL)
-		session_reset(s);
+	if (c != NULL)
+		session_reset(c->session);
 	return SMFIS_CONTINUE;
 }
 
 static sfsistat
 on_close(SMFICTX *ctx)
 {
-	struct session *s = smfi_getpriv(ctx);
+	struct connection *c = smfi_getpriv(ctx);
 
 	(void)smfi_setpriv(ctx, NULL);
-	session_free(&s);
+	if (c == NULL)
+		return SMFIS_CONTINUE;
+	session_free(&c->session);
+	control_server_free(&c->control);
+	free(c);
+	atomic_fetch_sub(&services->sessions, 1);
 	return SMFIS_CONTINUE;
 }
 

@@ -12,6 +12,7 @@
 #include "listener.h"
 #include "policy/api.h"
 #include "policy/dialect.h"
+#include "policy/dynbuf.h"
 
 /* inih cuts longer section names without a word. */
 #define SECTION_NAME_MAX 49
@@ -45,56 +46,59 @@ struct option {
 	size_t offset;
 	const char *default_value; /* NULL: must be given; "": may be absent */
 	unsigned long min, max;
+	bool fixed; /* until the next start: a reload cannot change it */
 };
 
 #define AT(member) offsetof(struct config, member)
 
 static const struct option options[] = {
 	{ SECTION_TOP, "milter_socket", TYPE_SOCKET, AT(milter_socket),
-	  "unix:/var/spool/postfix/txmilter/milter.sock", 0, 0 },
+	  "unix:/var/spool/postfix/txmilter/milter.sock", 0, 0, true },
 	{ SECTION_TOP, "sasl_socket", TYPE_SOCKET, AT(sasl_socket),
-	  "unix:/var/spool/postfix/txmilter/sasl.sock", 0, 0 },
+	  "unix:/var/spool/postfix/txmilter/sasl.sock", 0, 0, true },
 	{ SECTION_TOP, "socket_group", TYPE_TEXT, AT(socket_group), "postfix",
-	  0, 0 },
+	  0, 0, true },
 	{ SECTION_TOP, "state_directory", TYPE_PATH, AT(state_directory),
-	  "/var/lib/txmilter", 0, 0 },
+	  "/var/lib/txmilter", 0, 0, true },
 	{ SECTION_TOP, "secret_file", TYPE_PATH, AT(secret_file),
-	  "/etc/txmilter/secret", 0, 0 },
+	  "/etc/txmilter/secret", 0, 0, true },
 	{ SECTION_TOP, "admin_secret", TYPE_PATH, AT(admin_secret),
-	  "/etc/txmilter/admin.secret", 0, 0 },
+	  "/etc/txmilter/admin.secret", 0, 0, true },
 	{ SECTION_TOP, "metrics_listen", TYPE_SOCKET, AT(metrics_listen), "", 0,
-	  0 },
+	  0, true },
 	{ SECTION_TOP, "auth_failures", TYPE_COUNT, AT(auth_failures), "30", 0,
-	  1000000 },
+	  1000000, true },
 	{ SECTION_TOP, "dialect", TYPE_DIALECT, AT(dialect), "emaildelivery", 0,
-	  0 },
+	  0, false },
 	{ SECTION_TOP, "direct_timeout", TYPE_MILLISECONDS,
-	  AT(direct_timeout_ms), "20s", 100, 50000 },
+	  AT(direct_timeout_ms), "20s", 100, 50000, false },
 	{ SECTION_TOP, "direct_limit", TYPE_COUNT, AT(direct_limit), "500", 1,
-	  100000 },
-	{ SECTION_TOP, "log_level", TYPE_LOG_LEVEL, AT(log_level), "info", 0,
-	  0 },
+	  100000, true },
+	{ SECTION_TOP, "log_level", TYPE_LOG_LEVEL, AT(log_level), "info", 0, 0,
+	  false },
 	{ SECTION_TOP, "store_size", TYPE_SIZE, AT(store_size), "256M", 1048576,
-	  1099511627776 },
-	{ SECTION_KEYS, "check", TYPE_KEY_SOURCE, AT(ask_api), "none", 0, 0 },
+	  1099511627776, true },
+	{ SECTION_KEYS, "check", TYPE_KEY_SOURCE, AT(ask_api), "none", 0, 0,
+	  false },
 	{ SECTION_KEYS, "account", TYPE_ACCOUNT_SOURCE, AT(ask_account), "key",
-	  0, 0 },
+	  0, 0, false },
 	{ SECTION_KEYS, "check_timeout", TYPE_MILLISECONDS,
-	  AT(check_timeout_ms), "7s", 100, CHECK_TIMEOUT_MAX_MS },
-	{ SECTION_KEYS, "ttl", TYPE_SECONDS, AT(ttl), "10m", 1, 604800 },
+	  AT(check_timeout_ms), "7s", 100, CHECK_TIMEOUT_MAX_MS, false },
+	{ SECTION_KEYS, "ttl", TYPE_SECONDS, AT(ttl), "10m", 1, 604800, false },
 	{ SECTION_KEYS, "negative_ttl", TYPE_SECONDS, AT(negative_ttl), "30s",
-	  1, 86400 },
-	{ SECTION_KEYS, "stale", TYPE_SECONDS, AT(stale), "24h", 0, 2592000 },
+	  1, 86400, false },
+	{ SECTION_KEYS, "stale", TYPE_SECONDS, AT(stale), "24h", 0, 2592000,
+	  false },
 	{ SECTION_KEYS, "cache_size", TYPE_COUNT, AT(cache_size), "100000", 16,
-	  100000000 },
+	  100000000, true },
 	{ SECTION_API, "format", TYPE_FORMAT, AT(api.format), "emaildelivery",
-	  0, 0 },
-	{ SECTION_API, "url", TYPE_URL, AT(api.url), NULL, 0, 0 },
-	{ SECTION_API, "ca_file", TYPE_PATH, AT(api.ca_file), "", 0, 0 },
+	  0, 0, false },
+	{ SECTION_API, "url", TYPE_URL, AT(api.url), NULL, 0, 0, false },
+	{ SECTION_API, "ca_file", TYPE_PATH, AT(api.ca_file), "", 0, 0, true },
 	{ SECTION_API, "connections", TYPE_COUNT, AT(api.connections), "200", 1,
-	  10000 },
+	  10000, true },
 	{ SECTION_API, "connect_timeout", TYPE_MILLISECONDS,
-	  AT(api.connect_timeout_ms), "5s", 100, 20000 },
+	  AT(api.connect_timeout_ms), "5s", 100, 20000, true },
 };
 
 #define N_OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -109,8 +113,8 @@ struct loading {
 	unsigned line;
 	char *text; /* the line, for getline() */
 	size_t text_size;
-	bool given[N_OPTIONS];
-	char *error; /* the first one */
+	char *given[N_OPTIONS]; /* the values in the file; NULL: not there */
+	char *error;		/* the first one */
 };
 
 bool
@@ -297,8 +301,7 @@ set_source(struct loading *l, const struct option *o, const char *value,
 {
 	*at = strcmp(value, "api") == 0;
 	if (!*at && strcmp(value, other) != 0)
-		return fail(l, "%s: must be \"%s\" or \"api\"", o->name,
-			    other);
+		return fail(l, "%s: must be \"%s\" or \"api\"", o->name, other);
 	return 1;
 }
 
@@ -394,13 +397,15 @@ handle(void *arg, const char *section_text, const char *name, const char *value)
 		if (options[i].section != section ||
 		    strcmp(options[i].name, name) != 0)
 			continue;
-		if (l->given[i])
+		if (l->given[i] != NULL)
 			return fail(l,
 				    "%s: given twice (a line that begins "
 				    "with a blank goes on with the one "
 				    "above)",
 				    name);
-		l->given[i] = true;
+		l->given[i] = strdup(value);
+		if (l->given[i] == NULL)
+			abort();
 		return set_option(l, &options[i], value);
 	}
 	return fail(l, "unknown option \"%s\"%s%s%s", name,
@@ -505,49 +510,169 @@ check_required(struct loading *l)
 		return;
 	}
 	for (size_t i = 0; i < N_OPTIONS; i++) {
-		if (options[i].default_value == NULL && !l->given[i])
+		if (options[i].default_value == NULL && l->given[i] == NULL)
 			(void)fail(l, "[%s %s] needs \"%s = ...\"",
 				   section_names[options[i].section],
 				   l->config->api.name, options[i].name);
 	}
 }
 
+/* Reads the file into l->config, or sets l->error. */
+static void
+load(struct loading *l)
+{
+	int first_bad;
+
+	l->stream = fopen(l->file, "re");
+	if (l->stream == NULL) {
+		if (asprintf(&l->error, "%s: %s", l->file, strerror(errno)) < 0)
+			abort();
+		return;
+	}
+	l->config = calloc(1, sizeof(*l->config));
+	if (l->config == NULL)
+		abort();
+	set_defaults(l);
+	first_bad = ini_parse_stream(read_line, l, handle, l);
+	/* What inih does not understand it skips, and says so at the end. */
+	if (first_bad > 0 &&
+	    (l->error == NULL || (unsigned)first_bad < l->line)) {
+		free(l->error);
+		l->error = NULL;
+		l->line = (unsigned)first_bad;
+		(void)fail(l, "%s", not_a_line);
+	}
+	if (l->error == NULL && ferror(l->stream) == 0)
+		check_required(l);
+	else if (l->error == NULL &&
+		 asprintf(&l->error, "%s: %s", l->file, strerror(errno)) < 0)
+		abort();
+	(void)fclose(l->stream);
+}
+
+/* All but the configuration and the error. */
+static void
+loading_clear(struct loading *l)
+{
+	free(l->text);
+	for (size_t i = 0; i < N_OPTIONS; i++)
+		free(l->given[i]);
+}
+
 struct config *
 config_load(const char *file, char **error_r)
 {
 	struct loading l = { .file = file };
-	int first_bad;
 
-	l.stream = fopen(file, "re");
-	if (l.stream == NULL) {
-		if (asprintf(error_r, "%s: %s", file, strerror(errno)) < 0)
-			abort();
-		return NULL;
-	}
-	l.config = calloc(1, sizeof(*l.config));
-	if (l.config == NULL)
-		abort();
-	set_defaults(&l);
-	first_bad = ini_parse_stream(read_line, &l, handle, &l);
-	/* What inih does not understand it skips, and says so at the end. */
-	if (first_bad > 0 &&
-	    (l.error == NULL || (unsigned)first_bad < l.line)) {
-		free(l.error);
-		l.error = NULL;
-		l.line = (unsigned)first_bad;
-		(void)fail(&l, "%s", not_a_line);
-	}
-	if (l.error == NULL && ferror(l.stream) == 0)
-		check_required(&l);
-	else if (l.error == NULL &&
-		 asprintf(&l.error, "%s: %s", file, strerror(errno)) < 0)
-		abort();
-	(void)fclose(l.stream);
-	free(l.text);
+	load(&l);
+	loading_clear(&l);
 	*error_r = l.error;
 	if (l.error != NULL)
 		config_free(&l.config);
 	return l.config;
+}
+
+/* --- looking at it ----------------------------------------------------------
+ */
+
+static bool
+same_value(const struct option *o, const struct config *a,
+	   const struct config *b)
+{
+	const void *x = (const char *)a + o->offset;
+	const void *y = (const char *)b + o->offset;
+	const char *s, *t;
+
+	switch (o->type) {
+	case TYPE_TEXT:
+	case TYPE_SOCKET:
+	case TYPE_PATH:
+	case TYPE_URL:
+		s = *(char *const *)x;
+		t = *(char *const *)y;
+		return s == t || (s != NULL && t != NULL && strcmp(s, t) == 0);
+	case TYPE_COUNT:
+	case TYPE_MILLISECONDS:
+	case TYPE_SECONDS:
+		return *(const unsigned *)x == *(const unsigned *)y;
+	case TYPE_SIZE:
+		return *(const size_t *)x == *(const size_t *)y;
+	case TYPE_LOG_LEVEL:
+		return *(const enum log_level *)x == *(const enum log_level *)y;
+	case TYPE_DIALECT:
+	case TYPE_FORMAT:
+		return *(const void *const *)x == *(const void *const *)y;
+	case TYPE_ACCOUNT_SOURCE:
+	case TYPE_KEY_SOURCE:
+		return *(const bool *)x == *(const bool *)y;
+	}
+	return false;
+}
+
+const char *
+config_fixed_change(const struct config *a, const struct config *b)
+{
+	for (size_t i = 0; i < N_OPTIONS; i++) {
+		if (options[i].fixed && !same_value(&options[i], a, b))
+			return options[i].name;
+	}
+	return NULL;
+}
+
+/* The value to print, or NULL: this option is not printed. */
+static const char *
+printed_value(const struct loading *l, size_t i, enum config_print_mode mode)
+{
+	const char *set = l->given[i];
+
+	if (mode == CONFIG_PRINT_SET || set == NULL ||
+	    mode == CONFIG_PRINT_DEFAULTS)
+		return mode == CONFIG_PRINT_SET ? set
+						: options[i].default_value;
+	return set;
+}
+
+static void
+print_option(const struct loading *l, size_t i, enum config_print_mode mode,
+	     enum section *section, struct dynbuf *out)
+{
+	const struct option *o = &options[i];
+	const char *value = printed_value(l, i, mode);
+
+	if (value == NULL || *value == '\0')
+		return;
+	if (o->section != *section)
+		(void)dynbuf_addf(
+		    out, "\n[%s%s%s]\n", section_names[o->section],
+		    o->section == SECTION_API ? " " : "",
+		    o->section == SECTION_API ? l->config->api.name : "");
+	*section = o->section;
+	(void)dynbuf_addf(out, "%s = %s\n", o->name, value);
+}
+
+int
+config_print(const char *file, enum config_print_mode mode, const char *option,
+	     struct dynbuf *out, char **error_r)
+{
+	struct loading l = { .file = file };
+	enum section section = SECTION_TOP;
+	bool found = option == NULL;
+
+	load(&l);
+	*error_r = l.error;
+	for (size_t i = 0; l.error == NULL && i < N_OPTIONS; i++) {
+		if (option != NULL && strcmp(options[i].name, option) != 0)
+			continue;
+		found = true;
+		print_option(&l, i, mode, &section, out);
+	}
+	loading_clear(&l);
+	config_free(&l.config);
+	if (*error_r != NULL || found)
+		return *error_r == NULL ? 0 : -1;
+	if (asprintf(error_r, "there is no option \"%s\"", option) < 0)
+		abort();
+	return -1;
 }
 
 void

@@ -58,6 +58,22 @@ struct config {
 struct config *config_load(const char *file, char **error_r);
 void config_free(struct config **c);
 
+/* The name of an option that differs and that only a start can change; NULL
+ * when there is none. */
+const char *config_fixed_change(const struct config *a, const struct config *b);
+
+/* The file as "option = value" lines: what is in force, only what the file
+ * sets, or the defaults. option: only that one; NULL: all. 0, or -1 and an
+ * error text (free()). */
+enum config_print_mode {
+	CONFIG_PRINT_ALL,
+	CONFIG_PRINT_SET,
+	CONFIG_PRINT_DEFAULTS,
+};
+struct dynbuf;
+int config_print(const char *file, enum config_print_mode mode,
+		 const char *option, struct dynbuf *out, char **error_r);
+
 /* One option of the table, for the check against the manual. */
 struct config_option_info {
 	const char *section; /* "", "keys", "api" */

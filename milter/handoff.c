@@ -28,6 +28,7 @@
 /* One message on its way. */
 struct batch {
 	struct services *services;
+	const struct config *config;
 	const char *queue_id;
 	const struct identity *identity;
 	const struct outgoing *outgoing;
@@ -105,7 +106,7 @@ slot_done(struct http_call *call)
 static bool
 slot_prepare(struct slot *s, struct batch *b, size_t recipient)
 {
-	const struct api_format *f = b->services->config->api.format;
+	const struct api_format *f = b->config->api.format;
 	const struct outgoing_recipient *r =
 	    &b->outgoing->recipients[recipient];
 	int64_t left = b->deadline_ms - now_ms(CLOCK_MONOTONIC);
@@ -156,10 +157,10 @@ log_call(const struct batch *b, const struct slot *s,
 
 	log(b->queue_id, "call to=%s api=%s status=%u result=%s%s%s ms=%u%s%s",
 	    log_quote(to, b->outgoing->recipients[s->recipient].email),
-	    b->services->config->api.name, s->call.status,
-	    outcome_words[o->kind], *o->id ? " id=" : "",
-	    *o->id ? log_quote(id, o->id) : "", s->call.elapsed_ms,
-	    *error ? " error=" : "", *error ? log_quote(why, error) : "");
+	    b->config->api.name, s->call.status, outcome_words[o->kind],
+	    *o->id ? " id=" : "", *o->id ? log_quote(id, o->id) : "",
+	    s->call.elapsed_ms, *error ? " error=" : "",
+	    *error ? log_quote(why, error) : "");
 }
 
 /* Reads the answer of a call that is over. */
@@ -173,9 +174,8 @@ slot_settle(struct slot *s)
 	/* An API may say the key back, in words for the client and the log. */
 	identity_hide_key(s->call.answer.data, s->call.answer.len,
 			  b->identity->key);
-	api_outcome(b->services->config->api.format,
-		    answered ? s->call.status : 0, dynbuf_str(&s->call.answer),
-		    s->call.answer.len, &o);
+	api_outcome(b->config->api.format, answered ? s->call.status : 0,
+		    dynbuf_str(&s->call.answer), s->call.answer.len, &o);
 	log_call(b, s, &o);
 	switch (o.kind) {
 	case API_ACCEPTED:
@@ -195,7 +195,8 @@ slot_settle(struct slot *s)
 	case API_MISFIT:
 		if (b->delayed++ == 0)
 			b->first_delay = o;
-		/* An answer of 500 or 504 does not say that nothing was done. */
+		/* An answer of 500 or 504 does not say that nothing was done.
+		 */
 		b->may_have_arrived |= s->call.sent;
 		break;
 	}
@@ -219,9 +220,9 @@ wait_until(struct batch *b, const struct timespec *until)
 	int r;
 
 	do {
-		r = until == NULL ? sem_wait(&b->idle)
-				  : sem_clockwait(&b->idle, CLOCK_MONOTONIC,
-						  until);
+		r = until == NULL
+			? sem_wait(&b->idle)
+			: sem_clockwait(&b->idle, CLOCK_MONOTONIC, until);
 	} while (r == -1 && errno == EINTR);
 	if (r == -1 && errno != ETIMEDOUT)
 		abort();
@@ -386,7 +387,7 @@ conclude(struct batch *b, int64_t now, struct smtp_reply *reply)
 static bool
 batch_open(struct batch *b)
 {
-	const struct config_api *api = &b->services->config->api;
+	const struct config_api *api = &b->config->api;
 	int n;
 
 	dynbuf_init(&b->shared, API_REQUEST_MAX);
@@ -423,23 +424,24 @@ hand_over(struct batch *b, struct smtp_reply *reply)
 }
 
 void
-handoff_direct(struct services *s, const char *queue_id,
-	       const struct identity *id, const struct outgoing *o,
-	       struct handoff_result *result_r)
+handoff_direct(struct services *s, const struct config *config,
+	       const char *queue_id, const struct identity *id,
+	       const struct outgoing *o, struct handoff_result *result_r)
 {
 	int64_t start = now_ms(CLOCK_MONOTONIC);
 	struct batch b = {
 		.services = s,
+		.config = config,
 		.queue_id = queue_id,
 		.identity = id,
 		.outgoing = o,
-		.deadline_ms = start + s->config->direct_timeout_ms,
+		.deadline_ms = start + config->direct_timeout_ms,
 	};
 
 	*result_r = (struct handoff_result){ 0 };
 	if (sem_init(&b.idle, 0, 0) == -1)
 		abort();
-	if (atomic_fetch_add(&s->handoffs, 1) >= s->config->direct_limit)
+	if (atomic_fetch_add(&s->handoffs, 1) >= config->direct_limit)
 		smtp_reply_set(&result_r->reply, 451, "4.3.2",
 			       "Too many messages wait for the API");
 	else

@@ -18,6 +18,7 @@
 
 #define HANDOFF_PARALLEL 16
 
+struct config;
 struct identity;
 struct outgoing;
 struct services;
@@ -28,8 +29,8 @@ struct handoff_result {
 	unsigned waited_ms;	 /* for the API */
 };
 
-void handoff_direct(struct services *s, const char *queue_id,
-		    const struct identity *id, const struct outgoing *o,
-		    struct handoff_result *result_r);
+void handoff_direct(struct services *s, const struct config *config,
+		    const char *queue_id, const struct identity *id,
+		    const struct outgoing *o, struct handoff_result *result_r);
 
 #endif

@@ -2,6 +2,7 @@
 #include "housekeeper.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,7 +10,9 @@
 
 #include "config.h"
 #include "key_cache.h"
+#include "keystore.h"
 #include "pool_wake.h"
+#include "reload.h"
 #include "retry_memory.h"
 #include "services.h"
 
@@ -40,12 +43,27 @@ sleep_a_second(struct housekeeper *h)
 	return !stop;
 }
 
+/* SIGUSR1, which no thread takes: libmilter has none for it. Within a second
+ * is soon enough for a person. */
+static void
+reload_when_told(struct services *s)
+{
+	const struct timespec now = { 0 };
+	sigset_t set;
+	char *error;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGUSR1);
+	if (sigtimedwait(&set, NULL, &now) == SIGUSR1 && reload(s, &error) != 0)
+		free(error);
+}
+
 static void
 sweep(struct services *s)
 {
+	const struct config *c = s->config;
 	int64_t now = (int64_t)time(NULL);
-	unsigned keep = s->config->stale > s->config->ttl ? s->config->stale
-							  : s->config->ttl;
+	unsigned keep = c->stale > c->ttl ? c->stale : c->ttl;
 
 	key_cache_sweep(s->key_cache, now - keep);
 	retry_memory_sweep(s->retries, now);
@@ -58,12 +76,15 @@ run(void *arg)
 	unsigned seconds = 0;
 
 	while (sleep_a_second(h)) {
+		reload_when_told(h->services);
 		(void)key_cache_flush(h->services->key_cache);
+		keystore_flush(h->services->keystore);
 		pool_wake_connect(h->services->pool);
 		if (++seconds % SWEEP_EVERY_S == 0)
 			sweep(h->services);
 	}
 	(void)key_cache_flush(h->services->key_cache);
+	keystore_flush(h->services->keystore);
 	return NULL;
 }
 

@@ -232,6 +232,8 @@ finish(struct http_pool *pool, struct http_call *call, enum http_result result)
 	pool->state.calls--;
 	pool->state.total++;
 	pool->state.failed += result != HTTP_ANSWERED;
+	pool->state.failing =
+	    result == HTTP_ANSWERED ? 0 : pool->state.failing + 1;
 	unlock(pool);
 	call->done(call);
 }

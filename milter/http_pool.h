@@ -39,6 +39,7 @@ struct http_pool_state {
 	unsigned calls;	      /* under way or waiting */
 	unsigned long total;  /* ended since start */
 	unsigned long failed; /* of these, without an answer */
+	unsigned failing;     /* the last so many, one after the other */
 };
 
 enum http_result {

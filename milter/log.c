@@ -36,6 +36,12 @@ log_open(int to_stderr, enum log_level level)
 	atomic_store(&threshold, (int)level);
 }
 
+void
+log_set_level(enum log_level level)
+{
+	atomic_store(&threshold, (int)level);
+}
+
 int
 log_level_parse(const char *name, enum log_level *level_r)
 {

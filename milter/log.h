@@ -23,6 +23,9 @@ enum log_level {
  * Before that, lines go to standard error. */
 void log_open(int to_stderr, enum log_level level);
 
+/* From now on. */
+void log_set_level(enum log_level level);
+
 /* -1 when there is no level of that name. */
 int log_level_parse(const char *name, enum log_level *level_r);
 

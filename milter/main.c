@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * main: the command line, and the list of what is started in order and
- * stopped in reverse.
+ * main: the command line, the process, and its stop.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,21 +19,12 @@
 
 #include "callbacks.h"
 #include "config.h"
-#include "crypto.h"
-#include "housekeeper.h"
-#include "http_pool.h"
-#include "key_cache.h"
-#include "key_check.h"
-#include "listener.h"
+#include "daemon.h"
 #include "log.h"
 #include "policy/dialect.h"
 #include "policy/header_text.h"
 #include "policy/json_text.h"
-#include "pool_wake.h"
-#include "retry_memory.h"
-#include "sasl.h"
 #include "services.h"
-#include "store.h"
 
 #define CONFIG_FILE "/etc/txmilter/txmilter.conf"
 /* Free memory that is kept for the next message, in each arena. */
@@ -42,256 +32,39 @@
 /* At stop: what libmilter needs to write the last replies. */
 #define LAST_REPLIES_MS 200
 
-struct daemon {
-	struct services services;
-	struct config *config;
-	struct crypto_seal *seal;
-	struct store *store;
-	struct sasl *sasl;
-	struct housekeeper *housekeeper;
-	char *error; /* why the last start failed */
-};
-
-static int
-fail(struct daemon *d, const char *what)
-{
-	d->error = strdup(what);
-	if (d->error == NULL)
-		abort();
-	return -1;
-}
-
-static int
-start_seal(struct daemon *d)
-{
-	const char *why;
-
-	d->seal = crypto_seal_open(d->config->secret_file, &why);
-	if (d->seal != NULL)
-		return 0;
-	if (asprintf(&d->error, "%s: %s", d->config->secret_file, why) < 0)
-		abort();
-	return -1;
-}
-
-static void
-stop_seal(struct daemon *d)
-{
-	crypto_seal_free(&d->seal);
-}
-
-static int
-start_store(struct daemon *d)
-{
-	d->store = store_open(d->config->state_directory, d->config->store_size,
-			      &d->error);
-	return d->store != NULL ? 0 : -1;
-}
-
-static void
-stop_store(struct daemon *d)
-{
-	store_close(&d->store);
-}
-
-static int
-start_key_cache(struct daemon *d)
-{
-	d->services.key_cache =
-	    key_cache_new(d->store, d->seal, d->config->cache_size);
-	return 0;
-}
-
-static void
-stop_key_cache(struct daemon *d)
-{
-	key_cache_free(&d->services.key_cache);
-}
-
-static int
-start_retries(struct daemon *d)
-{
-	d->services.retries = retry_memory_new(d->store);
-	return 0;
-}
-
-static void
-stop_retries(struct daemon *d)
-{
-	retry_memory_free(&d->services.retries);
-}
-
-static int
-start_http(struct daemon *d)
-{
-	const struct config_api *api = &d->config->api;
-	const struct http_pool_settings settings = {
-		.connections = api->connections,
-		.queue = 2 * d->config->direct_limit + api->connections,
-		.connect_timeout_ms = api->connect_timeout_ms,
-		.ca_file = api->ca_file,
-		.user_agent = "txmilter/" TXMILTER_VERSION,
-	};
-	const char *why;
-
-	d->services.http = http_pool_start(&settings, &why);
-	return d->services.http != NULL ? 0 : fail(d, why);
-}
-
-static int
-start_keys(struct daemon *d)
-{
-	const struct config *c = d->config;
-	const struct key_check_settings settings = {
-		.url = c->api.url,
-		.format = c->api.format,
-		.ask_account = c->ask_account,
-		.timeout_ms = c->check_timeout_ms,
-		.ttl = c->ttl,
-		.negative_ttl = c->negative_ttl,
-		.stale = c->stale,
-	};
-
-	d->services.keys =
-	    key_check_new(&settings, d->services.key_cache, d->services.http);
-	return 0;
-}
-
-/* A check under way ends in the pool, so the pool goes first. */
-static void
-stop_http_and_keys(struct daemon *d)
-{
-	http_pool_stop(&d->services.http);
-	key_check_free(&d->services.keys);
-}
-
-static int
-start_housekeeper(struct daemon *d)
-{
-	d->housekeeper = housekeeper_start(&d->services);
-	return d->housekeeper != NULL ? 0 : fail(d, "cannot make a thread");
-}
-
-static void
-stop_housekeeper(struct daemon *d)
-{
-	housekeeper_stop(&d->housekeeper);
-}
-
-static int
-start_sasl(struct daemon *d)
-{
-	const char *why;
-	int fd = listener_open(d->config->sasl_socket, d->config->socket_group,
-			       &d->error);
-
-	if (fd < 0)
-		return -1;
-	d->sasl = sasl_start(fd, d->services.keys, NULL, &why);
-	return d->sasl != NULL ? 0 : fail(d, why);
-}
-
-static void
-stop_sasl(struct daemon *d)
-{
-	sasl_stop(&d->sasl);
-}
-
-static int
-start_milter(struct daemon *d)
-{
-	return callbacks_open(&d->services, d->config->milter_socket,
-			      d->config->socket_group, &d->error);
-}
-
-static int
-start_pool_wake(struct daemon *d)
-{
-	d->services.pool = pool_wake_new(d->config->milter_socket);
-	return 0;
-}
-
-static void
-stop_pool_wake(struct daemon *d)
-{
-	pool_wake_free(&d->services.pool);
-}
-
-/* In this order; the sockets last, so that who connects is served. */
-static const struct part {
-	const char *name;
-	int (*start)(struct daemon *d); /* 0, or -1 and d->error */
-	void (*stop)(struct daemon *d);
-} parts[] = {
-	{ "secret", start_seal, stop_seal },
-	{ "store", start_store, stop_store },
-	{ "key cache", start_key_cache, stop_key_cache },
-	{ "retry memory", start_retries, stop_retries },
-	{ "HTTP", start_http, NULL },
-	{ "key check", start_keys, stop_http_and_keys },
-	{ "worker pool", start_pool_wake, stop_pool_wake },
-	{ "housekeeper", start_housekeeper, stop_housekeeper },
-	{ "SASL socket", start_sasl, stop_sasl },
-	{ "milter socket", start_milter, NULL },
-};
-
-#define N_PARTS (sizeof(parts) / sizeof(parts[0]))
-
-static void
-stop_parts(struct daemon *d, size_t n)
-{
-	while (n-- > 0) {
-		if (parts[n].stop != NULL)
-			parts[n].stop(d);
-	}
-}
-
-static int
-start_parts(struct daemon *d)
-{
-	for (size_t i = 0; i < N_PARTS; i++) {
-		if (parts[i].start(d) == 0)
-			continue;
-		log_error("main", "%s: %s", parts[i].name,
-			  d->error ? d->error : "cannot start");
-		stop_parts(d, i);
-		return -1;
-	}
-	return 0;
-}
-
 /* Messages in their last callback end normally, each with its own reply; new
  * ones hear 451. False: some are still there. */
 static bool
-drain(struct daemon *d)
+drain(struct services *s)
 {
+	const struct config *c = s->config;
 	const struct timespec step = { .tv_nsec = 10 * 1000 * 1000 };
 	const struct timespec last = { .tv_nsec = LAST_REPLIES_MS * 1000000L };
-	unsigned most =
-	    d->config->check_timeout_ms + d->config->direct_timeout_ms + 2000;
+	unsigned most = c->check_timeout_ms + c->direct_timeout_ms + 2000;
 
-	atomic_store(&d->services.stopping, true);
+	atomic_store(&s->stopping, true);
 	for (unsigned ms = 0; ms < most; ms += 10) {
-		if (atomic_load(&d->services.busy) == 0)
+		if (atomic_load(&s->busy) == 0)
 			break;
 		(void)nanosleep(&step, NULL);
 	}
 	(void)nanosleep(&last, NULL);
-	return atomic_load(&d->services.busy) == 0;
+	return atomic_load(&s->busy) == 0;
 }
 
 static int
-serve(struct daemon *d)
+serve(void)
 {
+	struct services *s = daemon_services();
 	int r = callbacks_run();
 
-	log_info("main", "stopping busy=%u", atomic_load(&d->services.busy));
-	if (!drain(d)) {
+	log_info("main", "stopping busy=%u", atomic_load(&s->busy));
+	if (!drain(s)) {
 		/* Nothing is freed under a callback that hangs. */
 		log_error("main", "stopped, messages still under way");
 		_exit(EX_SOFTWARE);
 	}
-	stop_parts(d, N_PARTS);
+	daemon_stop();
 	log_info("main", "stopped");
 	return r == 0 ? EX_OK : EX_OSERR;
 }
@@ -410,18 +183,15 @@ tell_parent(int ready_fd, unsigned char status)
 }
 
 static int
-run(struct config *config, bool foreground)
+run(struct config *config, const char *file, bool foreground)
 {
-	static struct daemon d;
 	int ready = -1;
 
 	if (!foreground)
 		into_background(&ready);
 	log_open(1, config->log_level);
 	prepare_process();
-	d.config = config;
-	d.services.config = config;
-	if (start_parts(&d) != 0) {
+	if (daemon_start(config, file) != 0) {
 		tell_parent(ready, EX_CONFIG);
 		return EX_CONFIG;
 	}
@@ -430,7 +200,7 @@ run(struct config *config, bool foreground)
 	tell_parent(ready, EX_OK);
 	log_info("main", "started version=%s api=%s dialect=%s",
 		 TXMILTER_VERSION, config->api.name, config->dialect->name);
-	return serve(&d);
+	return serve();
 }
 
 static int
@@ -482,7 +252,7 @@ main(int argc, char **argv)
 		return EX_CONFIG;
 	}
 	if (!test)
-		return run(config, foreground);
+		return run(config, file, foreground);
 	(void)printf("%s: no errors\n", file);
 	config_free(&config);
 	return EX_OK;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * services: what all sessions share, made by main before the first one and
- * unchanged until the last one is gone. Each thing in it is thread-safe.
+ * services: what all sessions share, made by main before the first one and,
+ * but for the configuration, unchanged until the last one is gone. Each thing
+ * in it is thread-safe.
  */
 #ifndef TXM_MILTER_SERVICES_H
 #define TXM_MILTER_SERVICES_H
@@ -9,21 +10,42 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include <stddef.h>
+#include <stdint.h>
+
+#include "control.h"
+
 struct config;
+struct dynbuf;
 struct http_pool;
 struct key_cache;
 struct key_check;
+struct keystore;
+struct metrics;
 struct pool_wake;
+struct rate_limit;
 struct retry_memory;
 
 struct services {
-	const struct config *config;
+	/* The snapshot of now: read it once for each message. Older ones stay
+	 * valid until the stop. */
+	const struct config *_Atomic config;
+	const char *config_file;
+	char admin_secret[CONTROL_SECRET_MAX + 1];
+	size_t admin_secret_len; /* 0: nobody manages */
+	int64_t started;	 /* seconds of the real-time clock */
+
+	struct keystore *keystore;
+	struct metrics *metrics;
+	struct rate_limit *limits;
 	struct http_pool *http;
 	struct key_cache *key_cache;
 	struct key_check *keys;
 	struct retry_memory *retries;
 	struct pool_wake *pool;
 	atomic_uint handoffs; /* waiting for an API now */
+	atomic_uint sessions; /* connections of Postfix */
+	atomic_bool draining; /* new mail is answered 451 */
 
 	/* The gate for stopping: a callback that uses what is above counts
 	 * itself busy first, then looks at `stopping`; main sets `stopping`,
@@ -31,5 +53,8 @@ struct services {
 	atomic_uint busy;
 	atomic_bool stopping;
 };
+
+/* All metrics as text (metrics.h); arg is a struct services. */
+bool services_write_metrics(void *arg, struct dynbuf *out);
 
 #endif

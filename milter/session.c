@@ -8,7 +8,9 @@
 #include "config.h"
 #include "handoff.h"
 #include "key_wait.h"
+#include "limits.h"
 #include "log.h"
+#include "metrics.h"
 #include "policy/account.h"
 #include "policy/body.h"
 #include "policy/dialect.h"
@@ -18,16 +20,20 @@
 #include "policy/outgoing.h"
 #include "pool_wake.h"
 #include "services.h"
+#include "trial.h"
 
 /* key_check ends by its own deadline; this is for its failing to. */
 #define KEY_WAIT_SLACK_MS 1000
 
 struct session {
 	struct services *services;
-	struct message *message; /* NULL between messages */
-	char *user;		 /* who logged in, for this message */
-	struct key_wait *key;	 /* the question whose message it is */
+	const struct config *config; /* the snapshot for this message */
+	struct message *message;     /* NULL between messages */
+	char *user;		     /* who logged in, for this message */
+	char *client;		     /* where from; NULL: not known */
+	struct key_wait *key;	     /* the question whose message it is */
 	bool key_in_header;
+	struct trial *trial; /* the message is only tried */
 };
 
 /* What is told of one message when it is over. */
@@ -57,8 +63,11 @@ session_reset(struct session *s)
 	message_free(&s->message);
 	key_wait_free(&s->key);
 	free(s->user);
+	free(s->client);
 	s->user = NULL;
+	s->client = NULL;
 	s->key_in_header = false;
+	trial_free(&s->trial);
 }
 
 void
@@ -87,20 +96,38 @@ bare_address(const char *arg)
 	return addr;
 }
 
+/* Postfix lets an empty login name pass; it is nobody. */
+static char *
+copy_of_word(const char *word)
+{
+	char *copy = word != NULL && *word != '\0' ? strdup(word) : NULL;
+
+	if (copy == NULL && word != NULL && *word != '\0')
+		abort();
+	return copy;
+}
+
 void
-session_mail(struct session *s, const char *sender, const char *user)
+session_mail(struct session *s, const char *sender, const char *user,
+	     const char *client)
 {
 	char *addr = bare_address(sender);
 
 	session_reset(s);
+	s->config = s->services->config;
 	s->message = message_new(addr);
-	/* Postfix lets an empty login name pass; it is nobody. */
-	if (user != NULL && *user != '\0') {
-		s->user = strdup(user);
-		if (s->user == NULL)
-			abort();
-	}
+	s->user = copy_of_word(user);
+	s->client = copy_of_word(client);
 	free(addr);
+}
+
+void
+session_try(struct session *s, struct trial *t)
+{
+	trial_free(&s->trial);
+	s->trial = t;
+	if (s->message != NULL)
+		message_trace(s->message, t->trace);
 }
 
 void
@@ -127,7 +154,7 @@ static bool
 ask_by_header(struct session *s)
 {
 	const struct message_header *h = NULL;
-	const char *name = s->services->config->dialect->key_header;
+	const char *name = s->config->dialect->key_header;
 	size_t len;
 	char *key;
 
@@ -138,7 +165,7 @@ ask_by_header(struct session *s)
 	key = header_unfold(h->value, h->value_len, &len);
 	s->key_in_header = len > 0;
 	if (s->key_in_header)
-		s->key = key_wait_key(s->services->keys, key, len);
+		s->key = key_wait_key(s->services->keys, key, len, s->client);
 	crypto_wipe(key, len);
 	free(key);
 	return s->key_in_header;
@@ -147,10 +174,11 @@ ask_by_header(struct session *s)
 void
 session_headers_done(struct session *s)
 {
-	if (s->message == NULL || s->key != NULL || ask_by_header(s))
+	if (s->message == NULL || s->key != NULL || s->trial != NULL ||
+	    ask_by_header(s))
 		return;
 	if (s->user != NULL)
-		s->key = key_wait_user(s->services->keys, s->user);
+		s->key = key_wait_user(s->services->keys, s->user, s->client);
 }
 
 bool
@@ -164,7 +192,7 @@ static bool
 identify(struct session *s, struct identity **identity_r,
 	 struct smtp_reply *reply)
 {
-	const char *name = s->services->config->dialect->key_header;
+	const char *name = s->config->dialect->key_header;
 	const char *where = s->key_in_header ? name : "AUTH";
 
 	*identity_r = NULL;
@@ -172,9 +200,9 @@ identify(struct session *s, struct identity **identity_r,
 		return true;
 	if (!key_wait_ready(s->key, POOL_WAKE_SLOW_MS))
 		pool_wake_send(s->services->pool);
-	switch (key_wait_take(
-	    &s->key, s->services->config->check_timeout_ms + KEY_WAIT_SLACK_MS,
-	    identity_r)) {
+	switch (key_wait_take(&s->key,
+			      s->config->check_timeout_ms + KEY_WAIT_SLACK_MS,
+			      identity_r)) {
 	case KEY_GOOD:
 		return true;
 	case KEY_WRONG:
@@ -190,13 +218,13 @@ identify(struct session *s, struct identity **identity_r,
 }
 
 static const struct dialect *
-choose_dialect(const struct session *s, const struct identity *id)
+choose_dialect(const struct session *s, const struct account *a)
 {
 	const struct dialect *d = NULL;
 
-	if (id != NULL && id->account->dialect != NULL)
-		d = dialect_find(id->account->dialect);
-	return d != NULL ? d : s->services->config->dialect;
+	if (a != NULL && a->dialect != NULL)
+		d = dialect_find(a->dialect);
+	return d != NULL ? d : s->config->dialect;
 }
 
 static const char *
@@ -205,6 +233,23 @@ result_word(const struct smtp_reply *reply)
 	return reply->code == 250  ? "sent"
 	       : reply->code < 500 ? "deferred"
 				   : "refused";
+}
+
+static void
+count_story(const struct session *s, const struct story *t,
+	    const struct body_counts *counts, const char *route)
+{
+	const struct metrics_message what = {
+		.dialect = t->dialect->name,
+		.route = route,
+		.result = result_word(&t->reply),
+		.bytes = message_bytes(s->message),
+		.images = counts->images,
+		.attachments = counts->attachments,
+		.other = counts->other,
+	};
+
+	metrics_message(s->services->metrics, &what);
 }
 
 static void
@@ -219,6 +264,7 @@ log_story(const struct session *s, const struct story *t)
 	char reply_q[LOG_QUOTE_SIZE];
 
 	body_counts(message_body_state(s->message), &counts);
+	count_story(s, t, &counts, route);
 	(void)snprintf(reply, sizeof(reply), "%d %s %s", t->reply.code,
 		       t->reply.enhanced, t->reply.text);
 	log_info(t->queue_id,
@@ -246,9 +292,16 @@ judge_and_hand_over(struct session *s, struct story *t, struct verdict *v)
 		t->reply = v->reply;
 		return;
 	}
-	handoff_direct(s->services, t->queue_id, t->identity, v->outgoing,
-		       &t->handoff);
+	if (!limits_take(s->services->limits, t->identity, v->outgoing,
+			 &t->reply))
+		return;
+	handoff_direct(s->services, s->config, t->queue_id, t->identity,
+		       v->outgoing, &t->handoff);
 	t->reply = t->handoff.reply;
+	if (t->handoff.accepted == 0)
+		limits_return(s->services->limits, t->identity, v->outgoing);
+	metrics_time(s->services->metrics, METRICS_HANDOFF,
+		     t->handoff.waited_ms / 1000.0);
 }
 
 void
@@ -263,10 +316,17 @@ session_end(struct session *s, const char *queue_id, struct smtp_reply *reply_r)
 		smtp_reply_set(reply_r, 451, "4.3.0", "No message is open");
 		return;
 	}
+	if (atomic_load(&s->services->draining)) {
+		smtp_reply_set(reply_r, 451, "4.3.2",
+			       "The relay takes no new mail now");
+		log_info(queue_id, "message result=deferred reason=draining");
+		session_reset(s);
+		return;
+	}
 	session_headers_done(s);
 	known = identify(s, &id, &t.reply);
 	t.identity = id;
-	t.dialect = choose_dialect(s, id);
+	t.dialect = choose_dialect(s, id != NULL ? id->account : NULL);
 	if (known)
 		judge_and_hand_over(s, &t, &verdict);
 	log_story(s, &t);
@@ -274,4 +334,21 @@ session_end(struct session *s, const char *queue_id, struct smtp_reply *reply_r)
 	verdict_clear(&verdict);
 	identity_free(&id);
 	session_reset(s);
+}
+
+bool
+session_end_trial(struct session *s, struct dynbuf *out)
+{
+	struct verdict verdict = { .kind = VERDICT_REFUSE };
+	const struct trial *t = s->trial;
+	const struct dialect *d;
+
+	if (t == NULL || s->message == NULL)
+		return false;
+	d = choose_dialect(s, t->account);
+	judge(s->message, t->account, d, &verdict);
+	trial_write(t, s->config, d, s->message, &verdict, out);
+	verdict_clear(&verdict);
+	session_reset(s);
+	return true;
 }

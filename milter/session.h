@@ -15,16 +15,23 @@
 
 #include "policy/smtp_reply.h"
 
+struct dynbuf;
 struct services;
 struct session;
+struct trial;
 
 struct session *session_new(struct services *services);
 void session_free(struct session **s);
 
 /* A message begins; what was left of an earlier one is dropped. `sender` and
  * recipients come with or without angle brackets. `user` is who Postfix says
- * logged in ({auth_authen}), or NULL. */
-void session_mail(struct session *s, const char *sender, const char *user);
+ * logged in ({auth_authen}), and `client` from which address ({client_addr});
+ * either may be NULL. */
+void session_mail(struct session *s, const char *sender, const char *user,
+		  const char *client);
+
+/* The message that begins after this is only tried (trial.h). Takes t. */
+void session_try(struct session *s, struct trial *t);
 void session_recipient(struct session *s, const char *addr);
 void session_header(struct session *s, const char *name, const char *value);
 
@@ -39,6 +46,10 @@ bool session_body(struct session *s, const char *data, size_t len);
  * is at the API and Postfix shall forget it. */
 void session_end(struct session *s, const char *queue_id,
 		 struct smtp_reply *reply_r);
+
+/* Instead of it, for a message that is only tried: true when it is one; what
+ * came of it is appended to out. Waits for nothing. */
+bool session_end_trial(struct session *s, struct dynbuf *out);
 
 /* Drops the message, if there is one. */
 void session_reset(struct session *s);

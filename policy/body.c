@@ -11,6 +11,7 @@
 #include "mime.h"
 #include "quoted_printable.h"
 #include "smtp_reply.h"
+#include "trace.h"
 
 /* Input is decoded in halves of this, which bounds what a step adds. */
 #define DECODE_STEP 32768
@@ -36,7 +37,13 @@ struct body {
 	char error[200];
 	const char *problem;
 	bool too_large;
+	struct trace *trace; /* or NULL */
 };
+
+/* Fates of a part. */
+static const char kept[] = "kept";
+static const char dropped[] = "dropped";
+static const char is_body[] = "the body";
 
 static enum mime_want part_begin(void *arg, const struct mime_part *part);
 static void part_data(void *arg, const char *data, size_t len);
@@ -55,6 +62,12 @@ body_new(void)
 	dynbuf_init(&b->html.data, BODY_KEPT_MAX + DECODE_STEP);
 	dynbuf_init(&b->text.data, BODY_KEPT_MAX + DECODE_STEP);
 	return b;
+}
+
+void
+body_trace(struct body *b, struct trace *t)
+{
+	b->trace = t;
 }
 
 static void
@@ -86,6 +99,26 @@ body_header(struct body *b, const char *name, const char *value, size_t len)
 	mime_header(b->mime, name, value, len);
 }
 
+/* Who traces wants to see the parts that do not matter any more. */
+static bool
+may_stop(const struct body *b)
+{
+	return b->stop && b->trace == NULL;
+}
+
+static const char *
+why_dropped(const struct body *b, const struct mime_part *part)
+{
+	if (b->stop)
+		return "the body was complete before it";
+	if (part->attachment)
+		return "an attachment";
+	if (strcmp(part->type, "text") == 0 &&
+	    strcmp(part->subtype, "plain") == 0)
+		return "there is a text part before it";
+	return "neither HTML nor plain text";
+}
+
 static struct slot *
 slot_for(struct body *b, const struct mime_part *part)
 {
@@ -99,10 +132,10 @@ slot_for(struct body *b, const struct mime_part *part)
 }
 
 static void
-count_part(struct body *b, const struct mime_part *part, bool kept)
+count_part(struct body *b, const struct mime_part *part, bool is_kept)
 {
 	b->counts.parts++;
-	if (kept)
+	if (is_kept)
 		return;
 	if (strcmp(part->type, "image") == 0)
 		b->counts.images++;
@@ -116,11 +149,15 @@ static enum mime_want
 part_begin(void *arg, const struct mime_part *part)
 {
 	struct body *b = arg;
-	struct slot *slot = slot_for(b, part);
+	struct slot *slot = b->stop ? NULL : slot_for(b, part);
 
+	trace_part(b->trace, part->depth, part->type, part->subtype);
+	trace_fate(b->trace, slot ? kept : dropped,
+		   slot ? "" : why_dropped(b, part));
 	if (slot != NULL && part->encoding == MIME_UNKNOWN_ENCODING) {
 		/* RFC 2045, section 6.4: not to be understood, then. */
 		b->problem = "Content-Transfer-Encoding: not a known encoding";
+		trace_fate(b->trace, dropped, b->problem);
 		slot = NULL;
 	}
 	count_part(b, part, slot != NULL);
@@ -247,19 +284,23 @@ part_end(void *arg, const struct mime_part *part)
 		finish_base64(b);
 	b->open = NULL;
 	if (s == NULL || b->stop)
-		return b->stop;
+		return may_stop(b);
 	if (slot_is_blank(s)) {
+		trace_fate(b->trace, dropped, "nothing to read in it");
 		slot_clear(s);
 		return false;
 	}
 	if (s == &b->html) {
 		b->stop = true;
+		trace_fate(b->trace, is_body, "the first HTML part");
+		trace_change_fate(b->trace, kept, dropped,
+				  "there is an HTML part");
 		slot_clear(&b->text);
 		if (!slot_to_utf8(b, s))
 			return true;
 	}
 	s->full = true;
-	return b->stop;
+	return may_stop(b);
 }
 
 enum body_status
@@ -267,11 +308,11 @@ body_feed(struct body *b, const char *data, size_t len)
 {
 	enum mime_status status = MIME_DONE;
 
-	if (!b->stop)
+	if (!may_stop(b))
 		status = mime_feed(b->mime, data, len);
 	if (body_error(b) != NULL)
 		return BODY_ERROR;
-	return b->stop || status == MIME_DONE ? BODY_DONE : BODY_MORE;
+	return may_stop(b) || status != MIME_MORE ? BODY_DONE : BODY_MORE;
 }
 
 /* U+FFFD for NUL, as a browser would read it: APIs keep text in databases
@@ -310,7 +351,7 @@ body_end(struct body *b, char **text_r, size_t *len_r)
 {
 	*text_r = NULL;
 	*len_r = 0;
-	if (!b->stop)
+	if (!may_stop(b))
 		(void)mime_end(b->mime);
 	if (body_error(b) != NULL)
 		return BODY_NONE;
@@ -320,6 +361,8 @@ body_end(struct body *b, char **text_r, size_t *len_r)
 	}
 	if (!b->text.full || !slot_to_utf8(b, &b->text))
 		return BODY_NONE;
+	trace_change_fate(b->trace, kept, is_body,
+			  "a text part, as HTML: there is no HTML part");
 	*text_r = take(&b->text, len_r);
 	return BODY_TEXT;
 }
@@ -333,7 +376,10 @@ body_is_flowed(const struct body *b)
 const char *
 body_error(const struct body *b)
 {
-	return b->error[0] != '\0' ? b->error : mime_error(b->mime);
+	if (b->error[0] != '\0')
+		return b->error;
+	/* What comes behind the body is only read to be traced. */
+	return b->stop ? NULL : mime_error(b->mime);
 }
 
 bool

@@ -29,6 +29,10 @@ struct body;
 struct body *body_new(void);
 void body_free(struct body **b);
 
+struct trace;
+/* See message_trace(). */
+void body_trace(struct body *b, struct trace *t);
+
 /* The message's own header fields (see mime_header). */
 void body_header(struct body *b, const char *name, const char *value,
 		 size_t len);

@@ -52,6 +52,8 @@ struct dialect {
 	const struct header_rule *rules; /* ends with a row without name */
 	/* The header that carries an API key instead of AUTH, or NULL. */
 	const char *key_header;
+	/* The header that names a route, or NULL. */
+	const char *route_header;
 	/* After the headers: recipients' names, body, what depends on several
 	 * headers. False: refusal set. */
 	bool (*finish)(struct reading *r, struct message *m);

@@ -298,5 +298,6 @@ const struct dialect dialect_emaildelivery = {
 	.name = "emaildelivery",
 	.rules = rules,
 	.key_header = "X-Auth-APIKey",
+	.route_header = "X-Transactional-Route",
 	.finish = finish,
 };

@@ -8,6 +8,7 @@
 
 #include "address.h"
 #include "dialect.h"
+#include "trace.h"
 
 struct message {
 	char *sender;
@@ -19,6 +20,7 @@ struct message {
 	struct body *body;
 	size_t body_bytes;
 	struct smtp_reply refusal;
+	struct trace *trace; /* or NULL */
 };
 
 static void
@@ -61,6 +63,13 @@ message_free(struct message **mp)
 	body_free(&m->body);
 	g_free(m);
 	*mp = NULL;
+}
+
+void
+message_trace(struct message *m, struct trace *t)
+{
+	m->trace = t;
+	body_trace(m->body, t);
 }
 
 /* The first reason counts: it is what the client can act on. */
@@ -142,6 +151,7 @@ message_header(struct message *m, const char *name, const char *value,
 {
 	struct message_header h;
 
+	trace_header(m->trace, name, value, len);
 	if (is_refused(m) || !within_bounds(m, name, len))
 		return;
 	body_header(m->body, name, value, len);

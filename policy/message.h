@@ -40,6 +40,11 @@ struct message;
 struct message *message_new(const char *sender);
 void message_free(struct message **m);
 
+struct trace;
+/* Notes what becomes of the message in t, which must outlive it. Before the
+ * first header. Then the body is read to its end. */
+void message_trace(struct message *m, struct trace *t);
+
 /* An envelope recipient, without angle brackets. Duplicates are one. */
 void message_recipient(struct message *m, const char *addr);
 

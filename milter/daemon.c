@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "callbacks.h"
+#include "config.h"
+#include "control.h"
+#include "crypto.h"
+#include "housekeeper.h"
+#include "http_pool.h"
+#include "key_cache.h"
+#include "key_check.h"
+#include "keystore.h"
+#include "listener.h"
+#include "log.h"
+#include "metrics.h"
+#include "metrics_http.h"
+#include "pool_wake.h"
+#include "rate_limit.h"
+#include "reload.h"
+#include "retry_memory.h"
+#include "sasl.h"
+#include "services.h"
+#include "store.h"
+
+/* Names whose rates are counted at once; a bucket is some 64 bytes. */
+#define LIMITED_NAMES_MAX 1000000
+
+struct daemon {
+	struct services services;
+	const struct config *config; /* at the start */
+	struct crypto_seal *seal;
+	struct store *store;
+	struct sasl *sasl;
+	struct metrics_http *metrics_http;
+	struct housekeeper *housekeeper;
+	char *error; /* why the last start failed */
+};
+
+/* One: libmilter has one, too. */
+static struct daemon daemon;
+
+static int
+fail(struct daemon *d, const char *what)
+{
+	d->error = strdup(what);
+	if (d->error == NULL)
+		abort();
+	return -1;
+}
+
+static int
+start_seal(struct daemon *d)
+{
+	const char *why;
+
+	d->seal = crypto_seal_open(d->config->secret_file, &why);
+	if (d->seal != NULL)
+		return 0;
+	if (asprintf(&d->error, "%s: %s", d->config->secret_file, why) < 0)
+		abort();
+	return -1;
+}
+
+static void
+stop_seal(struct daemon *d)
+{
+	crypto_seal_free(&d->seal);
+}
+
+static int
+start_store(struct daemon *d)
+{
+	d->store = store_open(d->config->state_directory, d->config->store_size,
+			      &d->error);
+	return d->store != NULL ? 0 : -1;
+}
+
+static void
+stop_store(struct daemon *d)
+{
+	store_close(&d->store);
+}
+
+static int
+start_keystore(struct daemon *d)
+{
+	d->services.keystore = keystore_new(d->store, d->seal);
+	return 0;
+}
+
+static void
+stop_keystore(struct daemon *d)
+{
+	keystore_free(&d->services.keystore);
+}
+
+/* Without it nobody can manage the daemon, but mail goes on. */
+static int
+start_admin(struct daemon *d)
+{
+	struct services *s = &d->services;
+	const char *file = d->config->admin_secret;
+	const char *why;
+
+	if (crypto_secret_read(file, CONTROL_SECRET_MIN, CONTROL_SECRET_MAX,
+			       s->admin_secret, &s->admin_secret_len,
+			       &why) == 0)
+		return 0;
+	s->admin_secret_len = 0;
+	if (errno == ENOENT) {
+		log_warning("main",
+			    "no %s: txmilterctl cannot manage this "
+			    "daemon",
+			    file);
+		return 0;
+	}
+	if (asprintf(&d->error, "%s: %s", file, why) < 0)
+		abort();
+	return -1;
+}
+
+static void
+stop_admin(struct daemon *d)
+{
+	crypto_wipe(d->services.admin_secret, CONTROL_SECRET_MAX);
+}
+
+static int
+start_counters(struct daemon *d)
+{
+	d->services.metrics = metrics_new();
+	d->services.limits = rate_limit_new(LIMITED_NAMES_MAX);
+	return 0;
+}
+
+static void
+stop_counters(struct daemon *d)
+{
+	metrics_free(&d->services.metrics);
+	rate_limit_free(&d->services.limits);
+}
+
+static int
+start_metrics_http(struct daemon *d)
+{
+	if (d->config->metrics_listen == NULL)
+		return 0;
+	d->metrics_http =
+	    metrics_http_start(d->config->metrics_listen,
+			       services_write_metrics, &d->services, &d->error);
+	return d->metrics_http != NULL ? 0 : -1;
+}
+
+static void
+stop_metrics_http(struct daemon *d)
+{
+	metrics_http_stop(&d->metrics_http);
+}
+
+static int
+start_key_cache(struct daemon *d)
+{
+	d->services.key_cache =
+	    key_cache_new(d->store, d->seal, d->config->cache_size);
+	return 0;
+}
+
+static void
+stop_key_cache(struct daemon *d)
+{
+	key_cache_free(&d->services.key_cache);
+}
+
+static int
+start_retries(struct daemon *d)
+{
+	d->services.retries = retry_memory_new(d->store);
+	return 0;
+}
+
+static void
+stop_retries(struct daemon *d)
+{
+	retry_memory_free(&d->services.retries);
+}
+
+static int
+start_http(struct daemon *d)
+{
+	const struct config_api *api = &d->config->api;
+	const struct http_pool_settings settings = {
+		.connections = api->connections,
+		.queue = 2 * d->config->direct_limit + api->connections,
+		.connect_timeout_ms = api->connect_timeout_ms,
+		.ca_file = api->ca_file,
+		.user_agent = "txmilter/" TXMILTER_VERSION,
+	};
+	const char *why;
+
+	d->services.http = http_pool_start(&settings, &why);
+	return d->services.http != NULL ? 0 : fail(d, why);
+}
+
+static int
+start_keys(struct daemon *d)
+{
+	struct key_check_settings settings;
+
+	reload_key_settings(&d->services, d->config, &settings);
+	d->services.keys =
+	    key_check_new(&settings, d->services.key_cache, d->services.http);
+	return 0;
+}
+
+/* A check under way ends in the pool, so the pool goes first. */
+static void
+stop_http_and_keys(struct daemon *d)
+{
+	http_pool_stop(&d->services.http);
+	key_check_free(&d->services.keys);
+}
+
+static int
+start_housekeeper(struct daemon *d)
+{
+	d->housekeeper = housekeeper_start(&d->services);
+	return d->housekeeper != NULL ? 0 : fail(d, "cannot make a thread");
+}
+
+static void
+stop_housekeeper(struct daemon *d)
+{
+	housekeeper_stop(&d->housekeeper);
+}
+
+static int
+start_sasl(struct daemon *d)
+{
+	const char *why;
+	int fd = listener_open(d->config->sasl_socket, d->config->socket_group,
+			       &d->error);
+
+	if (fd < 0)
+		return -1;
+	d->sasl = sasl_start(fd, &settings, &why);
+	return d->sasl != NULL ? 0 : fail(d, why);
+}
+
+static void
+stop_sasl(struct daemon *d)
+{
+	sasl_stop(&d->sasl);
+}
+
+static int
+start_milter(struct daemon *d)
+{
+	return callbacks_open(&d->services, d->config->milter_socket,
+			      d->config->socket_group, &d->error);
+}
+
+static int
+start_pool_wake(struct daemon *d)
+{
+	d->services.pool = pool_wake_new(d->config->milter_socket);
+	return 0;
+}
+
+static void
+stop_pool_wake(struct daemon *d)
+{
+	pool_wake_free(&d->services.pool);
+}
+
+/* In this order; the sockets last, so that who connects is served. */
+static const struct part {
+	const char *name;
+	int (*start)(struct daemon *d); /* 0, or -1 and d->error */
+	void (*stop)(struct daemon *d);
+} parts[] = {
+	{ "secret", start_seal, stop_seal },
+	{ "admin secret", start_admin, stop_admin },
+	{ "store", start_store, stop_store },
+	{ "key store", start_keystore, stop_keystore },
+	{ "metrics and limits", start_counters, stop_counters },
+	{ "key cache", start_key_cache, stop_key_cache },
+	{ "retry memory", start_retries, stop_retries },
+	{ "HTTP", start_http, NULL },
+	{ "key check", start_keys, stop_http_and_keys },
+	{ "worker pool", start_pool_wake, stop_pool_wake },
+	{ "housekeeper", start_housekeeper, stop_housekeeper },
+	{ "metrics socket", start_metrics_http, stop_metrics_http },
+	{ "SASL socket", start_sasl, stop_sasl },
+	{ "milter socket", start_milter, NULL },
+};
+
+#define N_PARTS (sizeof(parts) / sizeof(parts[0]))
+
+static void
+stop_parts(struct daemon *d, size_t n)
+{
+	while (n-- > 0) {
+		if (parts[n].stop != NULL)
+			parts[n].stop(d);
+	}
+}
+
+static int
+start_parts(struct daemon *d)
+{
+	for (size_t i = 0; i < N_PARTS; i++) {
+		if (parts[i].start(d) == 0)
+			continue;
+		log_error("main", "%s: %s", parts[i].name,
+			  d->error ? d->error : "cannot start");
+		stop_parts(d, i);
+		return -1;
+	}
+	return 0;
+}
+
+int
+daemon_start(struct config *config, const char *config_file)
+{
+	struct daemon *d = &daemon;
+
+	d->config = config;
+	d->services.config = config;
+	d->services.config_file = config_file;
+	d->services.started = (int64_t)time(NULL);
+	return start_parts(d);
+}
+
+struct services *
+daemon_services(void)
+{
+	return &daemon.services;
+}
+
+void
+daemon_stop(void)
+{
+	stop_parts(&daemon, N_PARTS);
+	reload_free(&daemon.services);
+}

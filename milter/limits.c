@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+#include "limits.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "key_check.h"
+#include "policy/account.h"
+#include "policy/outgoing.h"
+#include "policy/smtp_reply.h"
+#include "rate_limit.h"
+
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
+		abort();
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* "account/user@example.org": each account has its own count. free(). */
+static char *
+recipient_name(const struct identity *id, const char *email)
+{
+	char *name;
+	char *at;
+
+	if (asprintf(&name, "%s/%s", id->account->id, email) < 0)
+		abort();
+	for (at = strrchr(name, '@'); at != NULL && *at != '\0'; at++) {
+		if (*at >= 'A' && *at <= 'Z')
+			*at += 'a' - 'A';
+	}
+	return name;
+}
+
+static unsigned
+take_recipient(struct rate_limit *r, const struct identity *id,
+	       const char *email, int64_t now)
+{
+	const struct account_rate *rate = &id->account->recipient_rate;
+	char *name = recipient_name(id, email);
+	unsigned wait = rate_limit_take(r, "recipient", name, 1, rate->count,
+					rate->seconds, now);
+
+	free(name);
+	return wait;
+}
+
+static void
+return_recipients(struct rate_limit *r, const struct identity *id,
+		  const struct outgoing *o, size_t n, int64_t now)
+{
+	const struct account_rate *rate = &id->account->recipient_rate;
+
+	for (size_t i = 0; rate->count > 0 && i < n; i++) {
+		char *name = recipient_name(id, o->recipients[i].email);
+
+		rate_limit_return(r, "recipient", name, 1, rate->count,
+				  rate->seconds, now);
+		free(name);
+	}
+}
+
+static void
+return_key(struct rate_limit *r, const struct identity *id, int64_t now)
+{
+	const struct account_rate *rate = &id->account->rate;
+
+	if (rate->count > 0)
+		rate_limit_return(r, "key", id->key_id, 1, rate->count,
+				  rate->seconds, now);
+}
+
+static bool
+take_key(struct rate_limit *r, const struct identity *id, int64_t now,
+	 struct smtp_reply *reply)
+{
+	const struct account_rate *rate = &id->account->rate;
+	unsigned wait;
+
+	if (rate->count == 0)
+		return true;
+	wait = rate_limit_take(r, "key", id->key_id, 1, rate->count,
+			       rate->seconds, now);
+	if (wait > 0)
+		smtp_reply_set(reply, 450, "4.7.1",
+			       "The limit of this key, %u messages in %u "
+			       "seconds, is reached: try again in %u seconds",
+			       rate->count, rate->seconds, wait);
+	return wait == 0;
+}
+
+static bool
+take_recipients(struct rate_limit *r, const struct identity *id,
+		const struct outgoing *o, int64_t now, struct smtp_reply *reply)
+{
+	const struct account_rate *rate = &id->account->recipient_rate;
+
+	for (size_t i = 0; rate->count > 0 && i < o->n_recipients; i++) {
+		const char *email = o->recipients[i].email;
+		unsigned wait = take_recipient(r, id, email, now);
+
+		if (wait == 0)
+			continue;
+		return_recipients(r, id, o, i, now);
+		smtp_reply_set(reply, 450, "4.7.1",
+			       "%s: the limit for one recipient, %u messages "
+			       "in %u seconds, is reached: try again in %u "
+			       "seconds",
+			       email, rate->count, rate->seconds, wait);
+		return false;
+	}
+	return true;
+}
+
+bool
+limits_take(struct rate_limit *r, const struct identity *id,
+	    const struct outgoing *o, struct smtp_reply *reply)
+{
+	int64_t now = now_ms();
+
+	if (!take_key(r, id, now, reply))
+		return false;
+	if (take_recipients(r, id, o, now, reply))
+		return true;
+	return_key(r, id, now);
+	return false;
+}
+
+void
+limits_return(struct rate_limit *r, const struct identity *id,
+	      const struct outgoing *o)
+{
+	int64_t now = now_ms();
+
+	return_key(r, id, now);
+	return_recipients(r, id, o, o->n_recipients, now);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#include "services.h"
+
+#include <time.h>
+
+#include "http_pool.h"
+#include "key_cache.h"
+#include "keystore.h"
+#include "metrics.h"
+#include "rate_limit.h"
+
+bool
+services_write_metrics(void *arg, struct dynbuf *out)
+{
+	struct services *s = arg;
+	struct key_cache_state cache;
+	struct http_pool_state http;
+	struct metrics_now now;
+
+	key_cache_state(s->key_cache, &cache);
+	http_pool_state(s->http, &http);
+	now = (struct metrics_now){
+		.uptime_seconds = (double)(time(NULL) - s->started),
+		.sessions = atomic_load(&s->sessions),
+		.handoffs = atomic_load(&s->handoffs),
+		.http_calls = http.calls,
+		.http_total = http.total,
+		.http_failed = http.failed,
+		.cached_keys = cache.entries,
+		.local_keys = keystore_count(s->keystore),
+		.limited_names = rate_limit_count(s->limits),
+		.cache_hits = cache.hits,
+		.cache_misses = cache.misses,
+		.draining = atomic_load(&s->draining),
+	};
+	return metrics_write(s->metrics, &now, out);
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+#include "trial.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "config.h"
+#include "key_check.h"
+#include "key_wait.h"
+#include "keystore.h"
+#include "policy/account.h"
+#include "policy/api.h"
+#include "policy/body.h"
+#include "policy/dialect.h"
+#include "policy/judge.h"
+#include "policy/message.h"
+#include "policy/outgoing.h"
+#include "policy/trace.h"
+#include "report.h"
+#include "request.h"
+#include "services.h"
+#include "trial_page.h"
+
+/* Requests that are shown; a message to more says how many there would be. */
+#define REQUESTS_SHOWN 10
+#define KEY_WAIT_SLACK_MS 1000
+
+static bool
+account_by_key(struct services *s, const char *key, struct trial *t)
+{
+	const struct config *c = s->config;
+	struct identity *id = NULL;
+	struct key_wait *wait;
+	enum key_status status;
+
+	wait = key_wait_key(s->keys, key, strlen(key), NULL);
+	status =
+	    key_wait_take(&wait, c->check_timeout_ms + KEY_WAIT_SLACK_MS, &id);
+	if (status == KEY_GOOD) {
+		t->account = account_copy(id->account);
+		memcpy(t->key_id, id->key_id, sizeof(t->key_id));
+	}
+	identity_free(&id);
+	return status == KEY_GOOD;
+}
+
+static const char *
+find_account(struct services *s, const struct request *r, struct trial *t)
+{
+	const char *name = request_option(r, "account");
+	const char *key = request_option(r, "key-file");
+
+	if ((name == NULL) == (key == NULL))
+		return "try: needs --account NAME or --key-file FILE, to know "
+		       "who sends the message";
+	if (key != NULL)
+		return account_by_key(s, key, t)
+			   ? NULL
+			   : "try: the key is wrong or cannot be checked now";
+	if (account_id_is_valid(name))
+		t->account = keystore_account(s->keystore, name, NULL);
+	return t->account ? NULL
+			  : "try: no account of this machine has that name";
+}
+
+struct trial *
+trial_new(struct services *s, const struct request *r, char **error_r)
+{
+	struct trial *t = calloc(1, sizeof(*t));
+	const char *why;
+
+	if (t == NULL)
+		abort();
+	t->json = r->json;
+	t->page = request_has(r, "html");
+	t->trace = trace_new();
+	why = find_account(s, r, t);
+	*error_r = NULL;
+	if (why == NULL)
+		return t;
+	trial_free(&t);
+	*error_r = strdup(why);
+	if (*error_r == NULL)
+		abort();
+	return NULL;
+}
+
+void
+trial_free(struct trial **tp)
+{
+	struct trial *t = *tp;
+
+	if (t == NULL)
+		return;
+	account_free(&t->account);
+	trace_free(&t->trace);
+	free(t);
+	*tp = NULL;
+}
+
+static void
+write_verdict(struct report *r, const struct trial *t, const struct config *c,
+	      const struct dialect *d, const struct message *m,
+	      const struct verdict *v)
+{
+	bool good = v->kind == VERDICT_HAND_OVER;
+	char reply[SMTP_REPLY_TEXT_MAX + 32] =
+	    "250 2.0.0 if the API accepts it";
+
+	if (!good)
+		(void)snprintf(reply, sizeof(reply), "%d %s %s", v->reply.code,
+			       v->reply.enhanced, v->reply.text);
+	report_text(r, "verdict", good ? "handed over" : "refused");
+	report_text(r, "reply", reply);
+	report_text(r, "account", t->account->id);
+	if (t->key_id[0] != '\0')
+		report_text(r, "key_id", t->key_id);
+	report_text(r, "dialect", d->name);
+	report_number(r, "recipients", message_n_recipients(m));
+	report_number(r, "body_bytes", message_bytes(m));
+	if (!good)
+		return;
+	report_text(r, "route",
+		    v->outgoing->route_id ? v->outgoing->route_id : "");
+	report_text(r, "handoff", "direct");
+	report_text(r, "api", c->api.name);
+}
+
+static void
+write_headers(struct report *r, const struct trace *t)
+{
+	static const char *const columns[] = { "header", "fate", "why",
+					       "value" };
+
+	report_note(r, "%s", "");
+	report_table(r, "headers", columns, 4);
+	for (size_t i = 0; i < t->n_headers; i++)
+		report_row(r, (const char *[]){
+				  t->headers[i].name, t->headers[i].fate,
+				  t->headers[i].why, t->headers[i].value });
+	report_table_end(r);
+}
+
+static void
+write_parts(struct report *r, const struct trace *t)
+{
+	static const char *const columns[] = { "part", "type", "depth", "fate",
+					       "why" };
+
+	report_note(r, "%s", "");
+	report_table(r, "parts", columns, 5);
+	for (size_t i = 0; i < t->n_parts; i++) {
+		char number[24], depth[24];
+
+		(void)snprintf(number, sizeof(number), "%zu", i + 1);
+		(void)snprintf(depth, sizeof(depth), "%u", t->parts[i].depth);
+		report_row(r, (const char *[]){ number, t->parts[i].type, depth,
+						t->parts[i].fate,
+						t->parts[i].why });
+	}
+	report_table_end(r);
+}
+
+/* The request for one recipient, as the API would get it. */
+static void
+write_request(struct report *r, const struct config *c,
+	      const struct outgoing *o, size_t i, const struct dynbuf *shared)
+{
+	char name[32] = "request";
+	DYNBUF_AUTO whole;
+
+	dynbuf_init(&whole, API_REQUEST_MAX);
+	if (!c->api.format->recipient_piece(&o->recipients[i], &whole) ||
+	    !dynbuf_add(&whole, shared->data, shared->len))
+		return;
+	if (i > 0)
+		(void)snprintf(name, sizeof(name), "request_%zu", i + 1);
+	report_note(r, "%s", "");
+	report_json(r, name, whole.data, whole.len);
+}
+
+static void
+write_requests(struct report *r, const struct config *c,
+	       const struct verdict *v)
+{
+	const struct outgoing *o = v->outgoing;
+	DYNBUF_AUTO shared;
+
+	dynbuf_init(&shared, API_REQUEST_MAX);
+	if (!c->api.format->shared_piece(o, &shared))
+		return;
+	for (size_t i = 0; i < o->n_recipients && i < REQUESTS_SHOWN; i++)
+		write_request(r, c, o, i, &shared);
+	if (o->n_recipients > REQUESTS_SHOWN)
+		report_note(r, "and %zu more requests, to the other recipients",
+			    o->n_recipients - REQUESTS_SHOWN);
+}
+
+void
+trial_write(const struct trial *t, const struct config *c,
+	    const struct dialect *d, const struct message *m,
+	    const struct verdict *v, struct dynbuf *out)
+{
+	DYNBUF_AUTO text;
+	struct report r;
+
+	dynbuf_init(&text, CONTROL_ANSWER_MAX);
+	trace_judge_headers(t->trace, d);
+	report_begin(&r, t->json && !t->page, &text);
+	write_verdict(&r, t, c, d, m, v);
+	write_headers(&r, t->trace);
+	write_parts(&r, t->trace);
+	if (v->kind == VERDICT_HAND_OVER)
+		write_requests(&r, c, v);
+	report_end(&r);
+	(void)dynbuf_addf(out, "%d -\n", text.overflow ? EX_SOFTWARE : EX_OK);
+	if (text.overflow)
+		(void)dynbuf_adds(out, "The answer is too long\n");
+	else if (t->page)
+		trial_page(out, &text, v->outgoing);
+	else
+		(void)dynbuf_add(out, text.data, text.len);
+}
