@@ -147,6 +147,8 @@ UNIT_MILTER := \
 	test_key_check \
 	test_listener \
 	test_log \
+	test_report \
+	test_request \
 	test_retry_memory \
 	test_sasl \
 	test_sasl_protocol \
@@ -160,6 +162,8 @@ LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table crypto store log
 LINK_test_listener := listener
 LINK_test_log := log
+LINK_test_report := report
+LINK_test_request := request commands crypto
 LINK_test_retry_memory := retry_memory crypto store log
 LINK_test_sasl := sasl sasl_protocol crypto log
 LINK_test_sasl_protocol := sasl_protocol

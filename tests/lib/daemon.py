@@ -11,6 +11,7 @@ no more.
 """
 
 import copy
+import json
 import os
 import re
 import secrets
@@ -63,6 +64,7 @@ class Daemon:
         self.state = self.dir / "state"
         self.reports = self.dir / "sanitizer"
         self.secret = self.dir / "secret"
+        self.admin_secret = self.dir / "admin.secret"
         self.milter_socket = self.sockets / "milter.sock"
         self.sasl_socket = self.sockets / "sasl.sock"
         self.process = None
@@ -70,7 +72,8 @@ class Daemon:
         self.config[""].update(
             milter_socket=f"unix:{self.milter_socket}",
             sasl_socket=f"unix:{self.sasl_socket}",
-            state_directory=self.state, secret_file=self.secret, **top)
+            state_directory=self.state, secret_file=self.secret,
+            admin_secret=self.admin_secret, **top)
         self.config["api main"]["url"] = api_url
         self._make_directories()
 
@@ -79,12 +82,14 @@ class Daemon:
             d.mkdir(parents=True, exist_ok=True)
         self.dir.chmod(0o755)
         self.state.chmod(0o700)
-        self.secret.touch(mode=0o640)
-        self.secret.write_text(secrets.token_hex(32) + "\n")
+        for secret in (self.secret, self.admin_secret):
+            secret.touch(mode=0o640)
+            secret.write_text(secrets.token_hex(32) + "\n")
         if os.getuid() == 0:
             shutil.chown(self.state, USER, GROUP)
             shutil.chown(self.reports, USER, GROUP)
             shutil.chown(self.secret, "root", GROUP)
+            shutil.chown(self.admin_secret, "root", GROUP)
 
     def write_config(self):
         text = ""
@@ -100,6 +105,20 @@ class Daemon:
         return subprocess.run([binary(), "-c", self.conf, *args], text=True,
                               capture_output=True, timeout=30,
                               env=self._environment(), **self._identity())
+
+    def ctl(self, *args, input=None, code=0):
+        """txmilterctl, as root; its standard output. Fails unless it exits
+        with that code."""
+        done = subprocess.run(
+            [Path(binary()).with_name("txmilterctl"), "-c", self.conf,
+             *map(str, args)], text=True, input=input, capture_output=True,
+            timeout=120, env=self._environment())
+        assert done.returncode == code, \
+            f"{args}: exit code {done.returncode}: {done.stderr}{done.stdout}"
+        return done.stdout if code == 0 else done.stderr
+
+    def ctl_json(self, *args, **kw):
+        return json.loads(self.ctl("--json", *args, **kw))
 
     def start(self, timeout=30):
         self.write_config()

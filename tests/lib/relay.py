@@ -57,6 +57,18 @@ class Relay:
             name, [Route(r, r.title()) for r in routes], **account)
         return key
 
+    def local_key(self, *options, account=None, routes=("main",)):
+        """A key made by txmilterctl, for an account that the API knows by a
+        key of its own: (key, its id, the account's id)."""
+        account = account or "a" + secrets.token_hex(6)
+        known = self.new_key(routes)
+        file = self.dir / f"{account}.key"
+        file.write_text(known + "\n")
+        made = self.daemon.ctl_json(
+            "key", "add", "--account", account, "--api-key-file", file,
+            *[w for r in routes for w in ("--route", r)], *options)
+        return self.secret(made["key"]), made["key_id"], account
+
     def secret(self, text):
         """Something that must never be in a log: see leaks()."""
         self.secrets.add(text)

@@ -19,6 +19,7 @@
 
 #include "policy/api.h"
 #include "policy/dialect.h"
+#include "policy/dynbuf.h"
 
 #define API "[api esp]\nurl = https://esp.example/api\n"
 #define TEN "1234567890"
@@ -65,6 +66,10 @@ test_defaults(void **state)
 	assert_int_equal(c->direct_limit, 500);
 	assert_int_equal(c->log_level, LOG_LEVEL_INFO);
 	assert_int_equal(c->store_size, 268435456);
+	assert_string_equal(c->admin_secret, "/etc/txmilter/admin.secret");
+	assert_null(c->metrics_listen);
+	assert_int_equal(c->auth_failures, 30);
+	assert_false(c->ask_api);
 	assert_false(c->ask_account);
 	assert_int_equal(c->check_timeout_ms, 7000);
 	assert_int_equal(c->ttl, 600);
@@ -132,6 +137,15 @@ static const struct {
 	T(secret_file, "/srv/secret", "/srv/secret"),
 	E("", secret_file, "secret", "\"secret\" is not an absolute path"),
 	E("", secret_file, "", "needs a value"),
+	T(admin_secret, "/srv/admin", "/srv/admin"),
+	E("", admin_secret, "admin", "\"admin\" is not an absolute path"),
+	T(metrics_listen, "inet:9418@127.0.0.1", "inet:9418@127.0.0.1"),
+	E("", metrics_listen, "9418",
+	  "must be unix:/path or inet:port@address"),
+	N("", auth_failures, auth_failures, "0", 0),
+	N("", auth_failures, auth_failures, "1000000", 1000000),
+	E("", auth_failures, "1000001",
+	  "1000001 is out of bounds; it may be 0 to 1000000"),
 	{ "", "dialect", "emaildelivery", BOOL, AT(ask_account), NULL, 0,
 	  NULL },
 	E("", dialect, "nosuch",
@@ -203,6 +217,9 @@ static const struct {
 	E("", store_size, "", "\"\" is not a size; write 64K, 256M or 1G"),
 
 #define KEYS "[keys]\n"
+	{ KEYS, "check", "api", BOOL, AT(ask_api), NULL, true, NULL },
+	{ KEYS, "check", "none", BOOL, AT(ask_api), NULL, false, NULL },
+	E(KEYS, check, "yes", "must be \"none\" or \"api\""),
 	{ KEYS, "account", "api", BOOL, AT(ask_account), NULL, true, NULL },
 	{ KEYS, "account", "key", BOOL, AT(ask_account), NULL, false, NULL },
 	E(KEYS, account, "API", "must be \"key\" or \"api\""),
@@ -562,7 +579,7 @@ test_option_table(void **state)
 		n_required++;
 	}
 	assert_int_equal(n_required, 1);
-	assert_int_equal(n, 21);
+	assert_int_equal(n, 25);
 	assert_false(config_option(n, &info));
 	assert_false(config_option(SIZE_MAX, &info));
 }
@@ -590,6 +607,98 @@ test_every_option_has_a_row(void **state)
 	}
 }
 
+/* --- looking at it -------------------------------------------------------- */
+
+static const struct {
+	const char *before, *after;
+	const char *option; /* that needs a restart; NULL: none */
+} changes[] = {
+	{ API, API, NULL },
+	{ API, "direct_timeout = 5s\nlog_level = debug\n" API, NULL },
+	{ API, "[keys]\nttl = 1m\nstale = 1h\ncheck = api\n" API, NULL },
+	{ API, "[api esp]\nurl = https://other.example\n", NULL },
+	{ API, "milter_socket = unix:/x\n" API, "milter_socket" },
+	{ API, "secret_file = /x\n" API, "secret_file" },
+	{ API, "metrics_listen = inet:1@127.0.0.1\n" API, "metrics_listen" },
+	{ "metrics_listen = inet:1@127.0.0.1\n" API, API, "metrics_listen" },
+	{ API, "direct_limit = 7\n" API, "direct_limit" },
+	{ API, "store_size = 1G\n" API, "store_size" },
+	{ API, "[keys]\ncache_size = 77\n" API, "cache_size" },
+	{ API, API "connections = 3\n", "connections" },
+};
+
+static void
+test_fixed_changes(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		char *error;
+		struct config *a =
+		    load(changes[i].before, strlen(changes[i].before), &error);
+		struct config *b =
+		    load(changes[i].after, strlen(changes[i].after), &error);
+		const char *option = config_fixed_change(a, b);
+
+		if ((option == NULL) != (changes[i].option == NULL) ||
+		    (option != NULL && strcmp(option, changes[i].option) != 0))
+			fail_msg("%s: %s", changes[i].after,
+				 option ? option : "none");
+		config_free(&a);
+		config_free(&b);
+	}
+}
+
+static const struct {
+	const char *text;
+	enum config_print_mode mode;
+	const char *option;
+	const char *want; /* NULL: error */
+	const char *error;
+} prints[] = {
+	{ "direct_timeout = 5s\n" API, CONFIG_PRINT_SET, NULL,
+	  "direct_timeout = 5s\n\n[api esp]\nurl = https://esp.example/api\n",
+	  NULL },
+	{ API, CONFIG_PRINT_ALL, "direct_timeout", "direct_timeout = 20s\n",
+	  NULL },
+	{ "direct_timeout = 5s\n" API, CONFIG_PRINT_ALL, "direct_timeout",
+	  "direct_timeout = 5s\n", NULL },
+	{ "direct_timeout = 5s\n" API, CONFIG_PRINT_DEFAULTS, "direct_timeout",
+	  "direct_timeout = 20s\n", NULL },
+	{ "direct_timeout = 5s\n" API, CONFIG_PRINT_SET, "ttl", "", NULL },
+	{ API, CONFIG_PRINT_ALL, "ttl", "\n[keys]\nttl = 10m\n", NULL },
+	{ API, CONFIG_PRINT_ALL, "nosuch", NULL,
+	  "there is no option \"nosuch\"" },
+};
+
+static void
+test_print(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(prints) / sizeof(prints[0]); i++) {
+		char name[64];
+		char *error;
+		struct dynbuf out;
+		int fd = memfd_create("test_config", MFD_CLOEXEC);
+		int rc;
+
+		assert_int_equal(
+		    write(fd, prints[i].text, strlen(prints[i].text)),
+		    (ssize_t)strlen(prints[i].text));
+		(void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+		dynbuf_init(&out, 65536);
+		rc = config_print(name, prints[i].mode, prints[i].option, &out,
+				  &error);
+		assert_int_equal(rc, prints[i].want ? 0 : -1);
+		if (prints[i].want != NULL)
+			assert_string_equal(dynbuf_str(&out), prints[i].want);
+		else
+			assert_string_equal(error, prints[i].error);
+		free(error);
+		dynbuf_clear(&out);
+		assert_int_equal(close(fd), 0);
+	}
+}
+
 int
 main(void)
 {
@@ -599,6 +708,8 @@ main(void)
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_fixed_changes),
+		cmocka_unit_test(test_print),
 		cmocka_unit_test(test_option_table),
 		cmocka_unit_test(test_every_option_has_a_row),
 	};
