@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """make demo: a private Postfix, txmilter and a stand-in API, with real mail.
 
-Sends messages with swaks, a stock SMTP client, and shows for each the SMTP
-lines that matter, the JSON that reached the API, and every log line of that
-queue id, Postfix' and txmilter's.  Exit status 1 when anything came out
-differently than said.
+Makes a key with txmilterctl (nobody else is asked about keys), sends messages
+with swaks, a stock SMTP client, and shows for each the SMTP lines that matter,
+the JSON that reached the API, and every log line of that queue id, Postfix' and
+txmilter's.  Exit status 1 when anything came out differently than said.
 
 KEEP=1 leaves everything running, says how to talk to it, and ends on Ctrl-C.
 """
@@ -27,7 +27,7 @@ from daemon import binary
 from fake_api import Account, Route
 from relay import Relay
 
-KEY = "demo-key-7Hq3vXzP9mTtR2"
+API_KEY = "demo-key-7Hq3vXzP9mTtR2"  # what the provider gave the operator
 SENDER = "shop@customer.example"
 PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(2000)
 PDF = b"%PDF-1.4\n" + b"0 0 obj\n" * 3000
@@ -38,7 +38,7 @@ def html(text):
             "--body", f"<p>{text}</p>"]
 
 
-def login(key=KEY):
+def login(key):
     return ["--auth", "PLAIN", "--auth-user", "apikey",
             "--auth-password", key]
 
@@ -47,16 +47,34 @@ class Demo(Relay):
     def __init__(self, directory):
         super().__init__(directory, log_level="info")
         self.failures = []
-        self.secret(KEY)
-        self.api.accounts[KEY] = Account(
+        self.key = ""
+        self.daemon.config["keys"] = {"check": "none"}
+        self.secret(API_KEY)
+        self.api.accounts[API_KEY] = Account(
             "Demo Shop", [Route("kT3vb9", "Main")])
+
+    def make_key(self):
+        self.heading("The operator makes a key for an application")
+        file = self.file("api.key", API_KEY.encode() + b"\n")
+        text = self.manage("key", "add", "--account", "demo-shop",
+                           "--route", "kT3vb9:Main", "--api-key-file", file,
+                           "--label", "the demo's shop")
+        self.key = self.secret(re.search(r"^key: +(\S+)", text, re.M)[1])
+
+    def manage(self, *words):
+        """A txmilterctl command, shown with its output."""
+        print(f"    # txmilterctl {' '.join(words)}")
+        text = self.daemon.ctl(*words)
+        print("".join(f"    {line}\n" for line in text.splitlines()))
+        return text
 
     # --- the messages ------------------------------------------------------
 
     def run(self):
+        self.make_key()
         self.message(
             "An application logs in with its API key",
-            "587", [*login(), "--h-To", "Jane Smith <jane@there.example>",
+            "587", [*login(self.key), "--h-To", "Jane Smith <jane@there.example>",
                     "--h-Subject", "Your order {{number}}",
                     "--header", "X-Transactional-Tag: Orders",
                     "--header", 'X-Transactional-Variables: '
@@ -67,17 +85,17 @@ class Demo(Relay):
                  "tag": "orders", "body": "<p>Thank you.</p>"})
         self.message(
             "A wrong key is refused when it logs in",
-            "587", [*login("demo-key-wrong"), *html("never sent")],
+            "587", [*login("txk_wrong"), *html("never sent")],
             expect="535 5.7.8")
         self.message(
             "An application that cannot log in has its key in a header",
-            "2587", ["--header", f"X-Auth-APIKey: {KEY}",
+            "2587", ["--header", f"X-Auth-APIKey: {self.key}",
                      "--h-Subject", "By header", *html("Hello.")],
             expect="250 2.0.0", api={"subject": "By header"})
         self.message(
             "Text and HTML, an image and a PDF: the HTML is sent, the rest "
             "dropped", "2525",
-            [*login(), "--h-Subject", "Invoice",
+            [*login(self.key), "--h-Subject", "Invoice",
              "--attach-type", "text/plain", "--attach-body", "plain text",
              "--attach-type", "text/html",
              "--attach-body", "<h1>Invoice</h1>",
@@ -89,26 +107,37 @@ class Demo(Relay):
             expect="250 2.0.0", api={"body": "<h1>Invoice</h1>"})
         self.message(
             "A To header with a bare name, as the provider's page says",
-            "8025", [*login(), "--h-To", "Jane Smith",
+            "8025", [*login(self.key), "--h-To", "Jane Smith",
                      "--h-Subject", "Bare name", *html("Dear Jane,")],
             expect="250 2.0.0",
             api={"to": "jane@there.example", "toname": "Jane Smith"})
         self.message(
             "A tag the provider would not take is refused, by its name",
-            "587", [*login(), "--header",
+            "587", [*login(self.key), "--header",
                     "X-Transactional-Tag: spring sale!", "--h-Subject",
                     "Refused", *html("never sent")],
             expect="550 5.6.0 X-Transactional-Tag")
         self.api.stop()
         self.message(
             "The API is down: the application is told to try again",
-            "587", [*login(), "--h-Subject", "Later", *html("Hello.")],
+            "587", [*login(self.key), "--h-Subject", "Later", *html("Hello.")],
             expect="451 4.4")
         self.api.start()
         self.message(
             "The API is back: the same message goes through",
-            "587", [*login(), "--h-Subject", "Later", *html("Hello.")],
+            "587", [*login(self.key), "--h-Subject", "Later", *html("Hello.")],
             expect="250 2.0.0", api={"subject": "Later"})
+        self.heading("The operator looks, and revokes the key")
+        self.manage("status")
+        self.manage("stats")
+        key_id = self.daemon.ctl_json("key", "list")["keys"][0]["key_id"]
+        self.manage("key", "revoke", key_id)
+        self.message(
+            "From then on the key is wrong",
+            "587", [*login(self.key), *html("never sent")],
+            expect="535 5.7.8")
+        if os.environ.get("KEEP"):
+            self.make_key()
 
     def file(self, name, content):
         path = self.dir / name
@@ -208,13 +237,13 @@ class Demo(Relay):
         self.heading("Still running")
         print(f"""\
     On 127.0.0.1: port {ports}
-    The key:  {KEY}
+    The key:  {self.key}
     The API:  {self.api.url} (GET /userroutes, /ping; POST /transactional/send)
     Logs:     tail -f {self.postfix.log_path} {self.daemon.log_path}
     Config:   {self.daemon.conf}
 
     swaks --server 127.0.0.1 --port {self.postfix.port('587')} --tls \\
-        --auth PLAIN --auth-user apikey --auth-password {KEY} \\
+        --auth PLAIN --auth-user apikey --auth-password {self.key} \\
         --from {SENDER} --to you@there.example --h-Subject hello \\
         --add-header 'Content-Type: text/html' --body '<p>hello</p>'
 
@@ -235,9 +264,9 @@ class Demo(Relay):
 
 
 def hide(text):
-    """The demo's own key, as a log would show it; and long values."""
+    """Keys as a log would show them; and long values."""
     text = re.sub(r"^(AUTH \w+) .*", r"\1 (user name and key)", text)
-    return shorten(text.replace(KEY, "(the key)"))
+    return shorten(re.sub(r"txk_[a-z2-7]{20,}", "(the key)", text))
 
 
 def shorten(text, most=400):
