@@ -80,6 +80,7 @@ MILTER_SRC := \
 	milter/listener.c \
 	milter/log.c \
 	milter/pool_wake.c \
+	milter/rate_limit.c \
 	milter/retry_memory.c \
 	milter/sasl.c \
 	milter/sasl_protocol.c \
@@ -135,6 +136,7 @@ UNIT_MILTER := \
 	test_key_check \
 	test_listener \
 	test_log \
+	test_rate_limit \
 	test_retry_memory \
 	test_sasl \
 	test_sasl_protocol \
@@ -148,6 +150,7 @@ LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table crypto store log
 LINK_test_listener := listener
 LINK_test_log := log
+LINK_test_rate_limit := rate_limit crypto
 LINK_test_retry_memory := retry_memory crypto store log
 LINK_test_sasl := sasl sasl_protocol crypto log
 LINK_test_sasl_protocol := sasl_protocol
@@ -156,8 +159,8 @@ LINK_test_store := store log
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
-UNIT_THREADED := test_http_pool test_key_cache test_key_check test_sasl \
-	test_retry_memory test_store
+UNIT_THREADED := test_http_pool test_key_cache test_key_check \
+	test_rate_limit test_retry_memory test_sasl test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
