@@ -83,6 +83,7 @@ MILTER_SRC := \
 	milter/rate_limit.c \
 	milter/retry_memory.c \
 	milter/sasl.c \
+	milter/sasl_mailbox.c \
 	milter/sasl_protocol.c \
 	milter/session.c \
 	milter/store.c
@@ -152,7 +153,7 @@ LINK_test_listener := listener
 LINK_test_log := log
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_retry_memory := retry_memory crypto store log
-LINK_test_sasl := sasl sasl_protocol crypto log
+LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log
 LINK_test_sasl_protocol := sasl_protocol
 LINK_test_store := store log
 
