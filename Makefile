@@ -79,6 +79,7 @@ MILTER_SRC := \
 	milter/key_wait.c \
 	milter/listener.c \
 	milter/log.c \
+	milter/metrics.c \
 	milter/pool_wake.c \
 	milter/rate_limit.c \
 	milter/retry_memory.c \
@@ -137,6 +138,7 @@ UNIT_MILTER := \
 	test_key_check \
 	test_listener \
 	test_log \
+	test_metrics \
 	test_rate_limit \
 	test_retry_memory \
 	test_sasl \
@@ -151,6 +153,7 @@ LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table crypto store log
 LINK_test_listener := listener
 LINK_test_log := log
+LINK_test_metrics := metrics
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_retry_memory := retry_memory crypto store log
 LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log
@@ -161,7 +164,7 @@ UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
 UNIT_THREADED := test_http_pool test_key_cache test_key_check \
-	test_rate_limit test_retry_memory test_sasl test_store
+	test_metrics test_rate_limit test_retry_memory test_sasl test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
