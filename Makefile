@@ -18,7 +18,7 @@ PREFIX ?= /usr
 CORPORA ?= ../shared/corpora
 FUZZ_SECONDS ?= 60
 
-PKGS := gmime-3.0 jansson libcurl libcrypto lmdb inih
+PKGS := gmime-3.0 jansson libcurl libcrypto lmdb inih libmicrohttpd
 VERSION := 0.1.0
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -80,6 +80,7 @@ MILTER_SRC := \
 	milter/listener.c \
 	milter/log.c \
 	milter/metrics.c \
+	milter/metrics_http.c \
 	milter/pool_wake.c \
 	milter/rate_limit.c \
 	milter/retry_memory.c \
@@ -139,6 +140,7 @@ UNIT_MILTER := \
 	test_listener \
 	test_log \
 	test_metrics \
+	test_metrics_http \
 	test_rate_limit \
 	test_retry_memory \
 	test_sasl \
@@ -154,6 +156,7 @@ LINK_test_key_check := key_check key_cache key_known key_table crypto store log
 LINK_test_listener := listener
 LINK_test_log := log
 LINK_test_metrics := metrics
+LINK_test_metrics_http := metrics_http listener log
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_retry_memory := retry_memory crypto store log
 LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log
@@ -164,7 +167,8 @@ UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
 UNIT_THREADED := test_http_pool test_key_cache test_key_check \
-	test_metrics test_rate_limit test_retry_memory test_sasl test_store
+	test_metrics test_metrics_http test_rate_limit test_retry_memory \
+	test_sasl test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
