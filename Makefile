@@ -18,7 +18,7 @@ PREFIX ?= /usr
 CORPORA ?= ../shared/corpora
 FUZZ_SECONDS ?= 60
 
-PKGS := gmime-3.0 jansson libcurl libcrypto lmdb inih
+PKGS := gmime-3.0 jansson libcurl libcrypto lmdb inih libmicrohttpd
 VERSION := 0.1.0
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
@@ -85,12 +85,16 @@ MILTER_SRC := \
 	milter/log.c \
 	milter/manage.c \
 	milter/manage_keys.c \
+	milter/metrics.c \
+	milter/metrics_http.c \
 	milter/pool_wake.c \
+	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
 	milter/request.c \
 	milter/retry_memory.c \
 	milter/sasl.c \
+	milter/sasl_mailbox.c \
 	milter/sasl_protocol.c \
 	milter/services.c \
 	milter/session.c \
@@ -147,6 +151,9 @@ UNIT_MILTER := \
 	test_key_check \
 	test_listener \
 	test_log \
+	test_metrics \
+	test_metrics_http \
+	test_rate_limit \
 	test_report \
 	test_request \
 	test_retry_memory \
@@ -164,16 +171,20 @@ LINK_test_listener := listener
 LINK_test_log := log
 LINK_test_report := report
 LINK_test_request := request commands crypto
+LINK_test_metrics := metrics
+LINK_test_metrics_http := metrics_http listener log
+LINK_test_rate_limit := rate_limit crypto
 LINK_test_retry_memory := retry_memory crypto store log
-LINK_test_sasl := sasl sasl_protocol crypto log
+LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log
 LINK_test_sasl_protocol := sasl_protocol
 LINK_test_store := store log
 
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
-UNIT_THREADED := test_http_pool test_key_cache test_key_check test_sasl \
-	test_retry_memory test_store
+UNIT_THREADED := test_http_pool test_key_cache test_key_check \
+	test_metrics test_metrics_http test_rate_limit test_retry_memory \
+	test_sasl test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a

@@ -9,12 +9,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct dynbuf;
 struct metrics;
 
-/* Routes are the operator's words, but bounded: the rest is "other". */
+/* Dialects and routes are the operator's words, but bounded. What is over a
+ * bound, or is not printable UTF-8, is counted as "other". A route of two
+ * dialects is two routes here. */
+#define METRICS_DIALECTS_MAX 16
 #define METRICS_ROUTES_MAX 200
+#define METRICS_LABEL_MAX 128
+
+/* metrics_write() never appends more. */
+#define METRICS_PAGE_MAX (1024 * 1024)
 
 struct metrics *metrics_new(void);
 void metrics_free(struct metrics **m);
@@ -24,7 +32,7 @@ void metrics_free(struct metrics **m);
 struct metrics_message {
 	const char *dialect;
 	const char *route;  /* "" when it has none */
-	const char *result; /* "sent", "deferred", "refused" */
+	const char *result; /* "sent", "deferred", "refused", else "other" */
 	size_t bytes;
 	unsigned images, attachments, other; /* parts dropped */
 };
@@ -49,16 +57,17 @@ void metrics_auth_failed(struct metrics *m, enum metrics_auth why);
 
 /* What others know and tell when asked. */
 struct metrics_now {
-	double uptime_seconds;
+	int64_t started; /* the process; seconds of the real-time clock */
 	unsigned sessions, handoffs;
-	unsigned http_calls;
-	unsigned long http_total, http_failed;
+	unsigned http_calls;		       /* under way */
+	unsigned long http_total, http_failed; /* over; those without answer */
 	size_t cached_keys, local_keys, limited_names;
 	unsigned long cache_hits, cache_misses;
 	bool draining;
 };
 
-/* Appends all of it. False when out is full. */
+/* Appends all of it. False when out is full. Each figure is true at some time
+ * during the call, not all at the same. */
 bool metrics_write(struct metrics *m, const struct metrics_now *now,
 		   struct dynbuf *out);
 

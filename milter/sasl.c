@@ -1,11 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How an answer finds its connection: each key check has a `struct ask`. The
- * answer, in whatever thread it comes, is put into the mailbox, which outlives
- * the loop while checks are under way; only the loop follows ask->connection,
- * and a connection that closes clears it. So nobody but the loop ever touches
- * a connection.
- *
  * A connection is read only while it has nothing else to do: no check under
  * way, no reply unsent. That bounds all it can take, whatever the peer sends.
  */
@@ -20,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -29,6 +22,7 @@
 #include "crypto.h"
 #include "key_check.h"
 #include "log.h"
+#include "sasl_mailbox.h"
 #include "sasl_protocol.h"
 
 #define COOKIE_LEN 16
@@ -38,37 +32,14 @@ _Static_assert(IDENTITY_USER_MAX <= 255, "a reply must hold a user");
 /* After accept() failed for want of something, unless a connection closes. */
 #define ACCEPT_PAUSE_MS 1000
 
-struct connection;
-
-/* A key check under way. */
-struct ask {
-	struct mailbox *box;
-	struct connection *connection; /* the loop's; NULL: closed meanwhile */
-	enum key_status status;
-	struct identity *id;
-	STAILQ_ENTRY(ask) next;
-};
-STAILQ_HEAD(ask_list, ask);
-
-struct mailbox {
-	pthread_mutex_t lock;
-	/* Guarded by lock: */
-	struct ask_list answered;
-	unsigned refs; /* the loop's, and one for each ask under way */
-	bool stopping; /* the loop shall end */
-	bool closed;   /* the loop has ended: nobody takes answers */
-	/* Never changes: */
-	int wake_fd;
-};
-
 struct connection {
 	struct sasl *sasl;
 	int fd;
 	uint32_t interest; /* what epoll was told */
 	bool broken;	   /* close it as soon as its turn ends */
 	struct sasl_request request;
-	struct ask *ask;  /* under way, or NULL */
-	int64_t deadline; /* 0: not in `waiting` */
+	struct sasl_ask *ask; /* under way, or NULL */
+	int64_t deadline;     /* 0: not in `waiting` */
 	size_t in_start, in_end, out_start, out_end;
 	char out[SASL_REPLY_MAX];
 	char in[SASL_LINE_MAX + 1];
@@ -81,7 +52,7 @@ struct sasl {
 	pthread_t thread;
 	struct key_check *keys;
 	struct sasl_limits limits;
-	struct mailbox *box;
+	struct sasl_mailbox *box;
 	int epoll_fd;
 	int listen_fd;
 	int64_t accept_again; /* 0: accepting; else when to try again */
@@ -111,91 +82,6 @@ now_ms(void)
 	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
 		abort();
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static struct mailbox *
-mailbox_new(void)
-{
-	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	struct mailbox *box;
-
-	if (fd < 0)
-		return NULL;
-	box = must_calloc(sizeof(*box));
-	STAILQ_INIT(&box->answered);
-	box->refs = 1;
-	box->wake_fd = fd;
-	if (pthread_mutex_init(&box->lock, NULL) != 0)
-		abort();
-	return box;
-}
-
-static void
-mailbox_unref(struct mailbox *box)
-{
-	bool last;
-
-	pthread_mutex_lock(&box->lock);
-	last = --box->refs == 0;
-	pthread_mutex_unlock(&box->lock);
-	if (!last)
-		return;
-	pthread_mutex_destroy(&box->lock);
-	close(box->wake_fd);
-	free(box);
-}
-
-static void
-mailbox_wake(struct mailbox *box)
-{
-	static const uint64_t one = 1;
-
-	/* EAGAIN: it has been woken 2^64 times already. */
-	if (write(box->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
-		abort();
-}
-
-static void
-ask_free(struct ask *ask)
-{
-	identity_free(&ask->id);
-	free(ask);
-}
-
-/* In any thread, once for each ask. The ask may be gone as soon as the lock
- * is; the mailbox is not, by the reference that the ask held. */
-static void
-ask_answered(void *arg, enum key_status status, struct identity *id)
-{
-	struct ask *ask = arg;
-	struct mailbox *box = ask->box;
-	bool closed;
-
-	ask->status = status;
-	ask->id = id;
-	pthread_mutex_lock(&box->lock);
-	closed = box->closed;
-	if (!closed)
-		STAILQ_INSERT_TAIL(&box->answered, ask, next);
-	pthread_mutex_unlock(&box->lock);
-	if (closed)
-		ask_free(ask);
-	else
-		mailbox_wake(box);
-	mailbox_unref(box);
-}
-
-static struct ask *
-ask_new(struct mailbox *box, struct connection *c)
-{
-	struct ask *ask = must_calloc(sizeof(*ask));
-
-	ask->box = box;
-	ask->connection = c;
-	pthread_mutex_lock(&box->lock);
-	box->refs++;
-	pthread_mutex_unlock(&box->lock);
-	return ask;
 }
 
 static void
@@ -332,10 +218,10 @@ start_check(struct connection *c)
 {
 	struct sasl_request *r = &c->request;
 
-	c->ask = ask_new(c->sasl->box, c);
+	c->ask = sasl_ask_new(c->sasl->box, c);
 	deadline_start(c);
-	key_check_ask(c->sasl->keys, r->secret, r->secret_len, ask_answered,
-		      c->ask);
+	key_check_ask(c->sasl->keys, r->secret, r->secret_len,
+		      sasl_ask_answered, c->ask);
 	explicit_bzero(r->secret, sizeof(r->secret));
 	r->secret_len = 0;
 }
@@ -478,7 +364,7 @@ answer(struct connection *c, enum key_status status, const struct identity *id)
 }
 
 static void
-take_answer(struct ask *ask)
+take_answer(struct sasl_ask *ask)
 {
 	struct connection *c = ask->connection;
 
@@ -489,27 +375,22 @@ take_answer(struct ask *ask)
 		take_lines(c);
 		connection_settle(c);
 	}
-	ask_free(ask);
+	sasl_ask_free(ask);
 }
 
 /* Takes the answers that have come; false when the loop shall end. */
 static bool
 take_answers(struct sasl *s)
 {
-	struct ask_list list = STAILQ_HEAD_INITIALIZER(list);
-	struct mailbox *box = s->box;
-	struct ask *ask;
-	bool stopping;
+	struct sasl_ask_list list = STAILQ_HEAD_INITIALIZER(list);
+	bool go_on = sasl_mailbox_take(s->box, &list);
+	struct sasl_ask *ask;
 
-	pthread_mutex_lock(&box->lock);
-	STAILQ_CONCAT(&list, &box->answered);
-	stopping = box->stopping;
-	pthread_mutex_unlock(&box->lock);
 	while ((ask = STAILQ_FIRST(&list)) != NULL) {
 		STAILQ_REMOVE_HEAD(&list, next);
 		take_answer(ask);
 	}
-	return !stopping;
+	return go_on;
 }
 
 static void
@@ -579,16 +460,6 @@ accept_connections(struct sasl *s)
 	}
 }
 
-static void
-drain_wake_fd(struct mailbox *box)
-{
-	uint64_t n;
-
-	if (read(box->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN &&
-	    errno != EINTR)
-		abort();
-}
-
 /* Closes what is over its time; Postfix then says 454. */
 static void
 close_late(struct sasl *s)
@@ -637,7 +508,7 @@ wait_for_events(struct sasl *s)
 		if (ev[i].data.ptr == s)
 			accept_connections(s);
 		else if (ev[i].data.ptr == s->box)
-			drain_wake_fd(s->box);
+			sasl_mailbox_drain_fd(s->box);
 		else
 			connection_event(ev[i].data.ptr, ev[i].events);
 	}
@@ -652,9 +523,7 @@ loop_end(struct sasl *s)
 
 	while ((c = LIST_FIRST(&s->all)) != NULL)
 		connection_close(c);
-	pthread_mutex_lock(&s->box->lock);
-	s->box->closed = true;
-	pthread_mutex_unlock(&s->box->lock);
+	sasl_mailbox_close(s->box);
 	take_answers(s);
 }
 
@@ -676,7 +545,7 @@ static void
 sasl_free(struct sasl *s)
 {
 	if (s->box != NULL)
-		mailbox_unref(s->box);
+		sasl_mailbox_unref(s->box);
 	if (s->epoll_fd >= 0)
 		close(s->epoll_fd);
 	close(s->listen_fd);
@@ -727,11 +596,11 @@ sasl_start(int listen_fd, struct key_check *keys,
 	LIST_INIT(&s->all);
 	TAILQ_INIT(&s->waiting);
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	s->box = mailbox_new();
+	s->box = sasl_mailbox_new();
 	if (s->epoll_fd < 0 || s->box == NULL)
 		*error_r = "no descriptors left";
 	else if (!watch(s, s->listen_fd, s) ||
-		 !watch(s, s->box->wake_fd, s->box))
+		 !watch(s, sasl_mailbox_fd(s->box), s->box))
 		*error_r = "cannot watch the socket";
 	else if (!start_thread(s))
 		*error_r = "cannot start a thread";
@@ -749,10 +618,7 @@ sasl_stop(struct sasl **sp)
 	if (s == NULL)
 		return;
 	*sp = NULL;
-	pthread_mutex_lock(&s->box->lock);
-	s->box->stopping = true;
-	pthread_mutex_unlock(&s->box->lock);
-	mailbox_wake(s->box);
+	sasl_mailbox_stop(s->box);
 	if (pthread_join(s->thread, NULL) != 0)
 		abort();
 	sasl_free(s);
