@@ -135,6 +135,7 @@ UNIT_MILTER := \
 	test_key_check \
 	test_listener \
 	test_log \
+	test_milter_wire \
 	test_retry_memory \
 	test_sasl \
 	test_sasl_protocol \
@@ -148,6 +149,7 @@ LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table crypto store log
 LINK_test_listener := listener
 LINK_test_log := log
+LINK_test_milter_wire := milter_wire
 LINK_test_retry_memory := retry_memory crypto store log
 LINK_test_sasl := sasl sasl_protocol crypto log
 LINK_test_sasl_protocol := sasl_protocol
@@ -188,13 +190,13 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_message fuzz_sasl
+FUZZ := fuzz_config fuzz_header fuzz_message fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined \
 	$(shell $(PKG_CONFIG) --cflags $(PKGS))
-FUZZ_EXTRA := config listener log sasl_protocol
+FUZZ_EXTRA := config listener log milter_wire sasl_protocol
 FUZZ_OBJ := $(POLICY_SRC:%.c=$(FB)/%.o) $(FUZZ_EXTRA:%=$(FB)/milter/%.o)
 
 $(FB)/%.o: %.c
