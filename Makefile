@@ -128,6 +128,8 @@ UNIT_POLICY := \
 
 UNIT_MILTER := \
 	test_config \
+	test_control_client \
+	test_control_message \
 	test_crypto \
 	test_docs \
 	test_http_pool \
@@ -142,6 +144,9 @@ UNIT_MILTER := \
 	test_store
 
 LINK_test_config := config listener log
+LINK_test_control_client := control_client control_message milter_wire crypto \
+	listener
+LINK_test_control_message := control_message
 LINK_test_crypto := crypto
 LINK_test_docs := config listener log
 LINK_test_http_pool := http_pool log
@@ -158,7 +163,7 @@ LINK_test_store := store log
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
-UNIT_THREADED := test_http_pool test_key_cache test_key_check test_sasl \
+UNIT_THREADED := test_control_client test_http_pool test_key_cache test_key_check test_sasl \
 	test_retry_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
