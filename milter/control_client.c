@@ -378,33 +378,46 @@ take_answer(struct control_client *c, struct dynbuf *answer)
 	return fail_answer(c, &p);
 }
 
-/* Its first line, up to where the output begins. -1 when it is none. */
+/* Takes a nonce, or "-" for none, off *at. False when it is neither. */
+static bool
+take_nonce(struct control_client *c, const char **at)
+{
+	size_t hex = strspn(*at, "0123456789abcdef");
+
+	if (**at == '-') {
+		(*at)++;
+		return true;
+	}
+	if (hex != CONTROL_NONCE_LEN)
+		return false;
+	memcpy(c->nonce, *at, hex);
+	*at += hex;
+	return true;
+}
+
+/* Its first line, up to where the output begins. -1 when it is none, and when
+ * a request that went well is not answered by a nonce for the next. */
 static int
 parse_first_line(struct control_client *c, const struct dynbuf *answer,
-		 bool with_nonce, size_t *output_r)
+		 bool is_request, size_t *output_r)
 {
 	const char *s = answer->data;
 	size_t digits = strspn(s, "0123456789");
-	size_t hex;
 	int code;
 
 	if (digits == 0 || digits > EXIT_CODE_DIGITS)
 		return -1;
 	code = atoi(s);
-	if (code > 255)
-		return -1;
 	s += digits;
-	if (with_nonce && *s == ' ') {
-		hex = strspn(++s, "0123456789abcdef");
-		if (hex != CONTROL_NONCE_LEN)
+	if (*s == ' ') {
+		s++;
+		if (!take_nonce(c, &s))
 			return -1;
-		memcpy(c->nonce, s, hex);
-		s += hex;
-	} else if (with_nonce && code == 0) {
-		return -1;
 	}
 	*output_r = (size_t)(s - answer->data) + 1;
-	return *s == '\n' ? code : -1;
+	if (*s != '\n' || code > 255)
+		return -1;
+	return is_request && code == 0 && c->nonce[0] == '\0' ? -1 : code;
 }
 
 /* What was sent or came may have keys in it. */

@@ -30,7 +30,10 @@
 #include "policy/dynbuf.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef"
-#define TIMEOUT_MS 300
+/* Long, but where waiting is what is tested. */
+#define TIMEOUT_MS 20000
+#define TIMEOUT_SHORT_MS 300
+#define TIMEOUT_PROGRESS_MS 1000
 #define SEEN_MAX (4 * 1024 * 1024)
 /* As the daemon has it: no C, H, U, T; M, R, L, N not answered; skip. */
 #define STEPS 0x4c783u
@@ -183,13 +186,20 @@ mac_is_good(const struct fake *f)
 	return strcmp(hex, f->macro) == 0;
 }
 
+/* In pieces of that size. */
+static void
+send_answer_in(const struct fake *f, const char *text, size_t len, size_t size)
+{
+	for (size_t at = 0; at < len; at += size)
+		send_packet(f, 'b', text + at,
+			    len - at < size ? len - at : size);
+	send_packet(f, 'd', NULL, 0);
+}
+
 static void
 send_answer(const struct fake *f, const char *text, size_t len)
 {
-	for (size_t at = 0; at < len; at += 1000)
-		send_packet(f, 'b', text + at,
-			    len - at < 1000 ? len - at : 1000);
-	send_packet(f, 'd', NULL, 0);
+	send_answer_in(f, text, len, 10);
 }
 
 static void
@@ -213,7 +223,7 @@ answer_much(struct fake *f, size_t len)
 	memset(text, 'x', len);
 	n = snprintf(text, len, "0 %s", f->nonce);
 	text[n] = '\n';
-	send_answer(f, text, len);
+	send_answer_in(f, text, len, 65535);
 	free(text);
 }
 
@@ -245,7 +255,7 @@ answer_badly(struct fake *f)
 		send_answer(f, "0 abcdef\n", 9);
 		break;
 	case NO_NONCE:
-		send_answer(f, "0\n", 2);
+		send_answer(f, "0 -\n", 4);
 		break;
 	case NO_LF:
 		send_answer(f, "77", 2);
@@ -275,14 +285,14 @@ static void
 answer_request(struct fake *f)
 {
 	if (!mac_is_good(f)) {
-		send_answer(f, "77\nwrong secret\n", 16);
+		send_answer(f, "77 -\nwrong secret\n", 18);
 	} else if (answer_badly(f)) {
 		return;
 	} else if (f->manner == LARGE) {
 		answer_much(f, 1000000);
 	} else {
 		for (int i = 0; f->manner == PROGRESSES && i < 3; i++) {
-			pause_ms(TIMEOUT_MS * 2 / 3);
+			pause_ms(TIMEOUT_PROGRESS_MS * 2 / 5);
 			send_packet(f, 'p', NULL, 0);
 		}
 		answer(f, f->requests == 3 ? 65 : 0, "output\nof it\n");
@@ -293,7 +303,7 @@ static void
 answer_end(struct fake *f)
 {
 	if (f->macro[0] == '\0') {
-		send_answer(f, "0\ntried\n", 8);
+		send_answer(f, "0 -\ntried\n", 10);
 	} else if (strcmp(f->macro, CONTROL_HELLO) == 0) {
 		if (f->manner == NO_ADMIN)
 			send_answer(f, "78\nno admin_secret\nsee there\n", 29);
@@ -450,11 +460,25 @@ stop(struct fake *f)
 	dynbuf_clear(&f->seen);
 }
 
+static unsigned
+timeout_of(enum manner manner)
+{
+	switch (manner) {
+	case SILENT:
+	case HALF_A_PACKET:
+		return TIMEOUT_SHORT_MS;
+	case PROGRESSES:
+		return TIMEOUT_PROGRESS_MS;
+	default:
+		return TIMEOUT_MS;
+	}
+}
+
 static struct control_client *
 open_client(const struct fake *f, struct control_failure *failure)
 {
-	return control_client_open(f->spec, SECRET, strlen(SECRET), TIMEOUT_MS,
-				   failure);
+	return control_client_open(f->spec, SECRET, strlen(SECRET),
+				   timeout_of(f->manner), failure);
 }
 
 static void
