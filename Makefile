@@ -144,6 +144,8 @@ UNIT_POLICY := \
 
 UNIT_MILTER := \
 	test_config \
+	test_control_client \
+	test_control_message \
 	test_crypto \
 	test_docs \
 	test_http_pool \
@@ -153,6 +155,7 @@ UNIT_MILTER := \
 	test_log \
 	test_metrics \
 	test_metrics_http \
+	test_milter_wire \
 	test_rate_limit \
 	test_report \
 	test_request \
@@ -162,6 +165,9 @@ UNIT_MILTER := \
 	test_store
 
 LINK_test_config := config listener log
+LINK_test_control_client := control_client control_message milter_wire crypto \
+	listener
+LINK_test_control_message := control_message
 LINK_test_crypto := crypto
 LINK_test_docs := config listener log
 LINK_test_http_pool := http_pool log
@@ -174,6 +180,7 @@ LINK_test_request := request commands crypto
 LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_rate_limit := rate_limit crypto
+LINK_test_milter_wire := milter_wire
 LINK_test_retry_memory := retry_memory crypto store log
 LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log
 LINK_test_sasl_protocol := sasl_protocol
@@ -182,9 +189,9 @@ LINK_test_store := store log
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
-UNIT_THREADED := test_http_pool test_key_cache test_key_check \
-	test_metrics test_metrics_http test_rate_limit test_retry_memory \
-	test_sasl test_store
+UNIT_THREADED := test_control_client test_http_pool test_key_cache \
+	test_key_check test_metrics test_metrics_http test_rate_limit \
+	test_retry_memory test_sasl test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
@@ -215,13 +222,14 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_message fuzz_request fuzz_sasl
+FUZZ := fuzz_config fuzz_header fuzz_message fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined \
 	$(shell $(PKG_CONFIG) --cflags $(PKGS))
-FUZZ_EXTRA := commands config crypto listener log request sasl_protocol
+FUZZ_EXTRA := commands config crypto listener log milter_wire request \
+	sasl_protocol
 FUZZ_OBJ := $(POLICY_SRC:%.c=$(FB)/%.o) $(FUZZ_EXTRA:%=$(FB)/milter/%.o)
 
 $(FB)/%.o: %.c

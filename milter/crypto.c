@@ -9,8 +9,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +37,7 @@ struct crypto_seal {
 static pthread_once_t fetched = PTHREAD_ONCE_INIT;
 static EVP_MD *sha256;
 static EVP_CIPHER *aes_gcm;
+static EVP_MAC *hmac;
 static pthread_key_t digest_key; /* each thread's EVP_MD_CTX */
 
 static void
@@ -48,7 +51,8 @@ fetch(void)
 {
 	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	aes_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-	if (sha256 == NULL || aes_gcm == NULL ||
+	hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	if (sha256 == NULL || aes_gcm == NULL || hmac == NULL ||
 	    pthread_key_create(&digest_key, free_digest) != 0)
 		abort();
 }
@@ -102,6 +106,40 @@ crypto_hash_pieces(const struct crypto_piece *v, size_t n,
 		must(EVP_DigestUpdate(ctx, v[i].data, v[i].len));
 	}
 	must(EVP_DigestFinal_ex(ctx, hash_r, NULL));
+}
+
+void
+crypto_hmac(const void *key, size_t key_len, const struct crypto_piece *v,
+	    size_t n, uint8_t mac_r[CRYPTO_HASH_LEN])
+{
+	char digest[] = "SHA256";
+	const OSSL_PARAM params[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest,
+						 0),
+		OSSL_PARAM_construct_end(),
+	};
+	EVP_MAC_CTX *ctx;
+	size_t len;
+
+	if (pthread_once(&fetched, fetch) != 0)
+		abort();
+	ctx = EVP_MAC_CTX_new(hmac);
+	if (ctx == NULL)
+		abort();
+	/* No key at all would mean the one that was set before. */
+	must(EVP_MAC_init(ctx, key_len > 0 ? key : "", key_len, params));
+	for (size_t i = 0; i < n; i++) {
+		if (v[i].len > 0)
+			must(EVP_MAC_update(ctx, v[i].data, v[i].len));
+	}
+	must(EVP_MAC_final(ctx, mac_r, &len, CRYPTO_HASH_LEN));
+	EVP_MAC_CTX_free(ctx);
+}
+
+bool
+crypto_equal(const void *a, const void *b, size_t len)
+{
+	return CRYPTO_memcmp(a, b, len) == 0;
 }
 
 /* The kernel's: OpenSSL seeds a generator of 6 kB for each thread that asks,
@@ -231,18 +269,26 @@ open_trouble(int error)
 	}
 }
 
+/* -1 with errno and the error. */
+static int
+open_secret(const char *file, const char **error_r)
+{
+	/* Opening a FIFO must not wait for a writer. */
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+	if (fd < 0)
+		*error_r = open_trouble(errno);
+	return fd;
+}
+
 struct crypto_seal *
 crypto_seal_open(const char *secret_file, const char **error_r)
 {
 	struct crypto_seal *s;
-	/* Opening a FIFO must not wait for a writer. */
-	int fd =
-	    open(secret_file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = open_secret(secret_file, error_r);
 
-	if (fd < 0) {
-		*error_r = open_trouble(errno);
+	if (fd < 0)
 		return NULL;
-	}
 	s = calloc(1, sizeof(*s));
 	if (s == NULL)
 		abort();
@@ -261,6 +307,56 @@ crypto_seal_free(struct crypto_seal **s)
 	crypto_wipe(*s, sizeof(**s));
 	free(*s);
 	*s = NULL;
+}
+
+/* Of the n bytes at text, more than max of which are too many. */
+static const char *
+check_line(const char *text, size_t n, size_t min, size_t max, size_t *len_r)
+{
+	const char *end = memchr(text, '\n', n);
+
+	*len_r = end != NULL ? (size_t)(end - text) : n;
+	if (*len_r > max)
+		return "has too long a first line";
+	if (*len_r < min)
+		return "has too short a first line: fill it with "
+		       "openssl rand -base64 48";
+	return memchr(text, '\0', *len_r) != NULL ? "is not a text" : NULL;
+}
+
+static const char *
+read_line(int fd, size_t min, size_t max, char *secret_r, size_t *len_r)
+{
+	const char *error = secret_file_trouble(fd);
+	ssize_t n;
+
+	if (error != NULL)
+		return error;
+	/* One byte more: the line's end, or that there is too much. */
+	n = read_whole(fd, (uint8_t *)secret_r, max + 1);
+	if (n < 0)
+		return "cannot be read";
+	error = check_line(secret_r, (size_t)n, min, max, len_r);
+	if (error == NULL)
+		crypto_wipe(secret_r + *len_r, max + 1 - *len_r);
+	return error;
+}
+
+int
+crypto_secret_read(const char *file, size_t min, size_t max, char *secret_r,
+		   size_t *len_r, const char **error_r)
+{
+	int fd = open_secret(file, error_r);
+
+	if (fd < 0)
+		return -1;
+	*error_r = read_line(fd, min, max, secret_r, len_r);
+	(void)close(fd);
+	if (*error_r == NULL)
+		return 0;
+	crypto_wipe(secret_r, max + 1);
+	errno = EINVAL;
+	return -1;
 }
 
 /* Lengths of OpenSSL's ciphers are int. */

@@ -6,6 +6,7 @@
 #ifndef TXM_MILTER_CRYPTO_H
 #define TXM_MILTER_CRYPTO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,14 @@ struct crypto_piece {
 void crypto_hash(const void *data, size_t len, uint8_t hash_r[CRYPTO_HASH_LEN]);
 void crypto_hash_pieces(const struct crypto_piece *v, size_t n,
 			uint8_t hash_r[CRYPTO_HASH_LEN]);
+
+/* HMAC-SHA256 of the pieces one after the other: where one ends does not
+ * matter. */
+void crypto_hmac(const void *key, size_t key_len, const struct crypto_piece *v,
+		 size_t n, uint8_t mac_r[CRYPTO_HASH_LEN]);
+
+/* Takes as long whatever differs. */
+bool crypto_equal(const void *a, const void *b, size_t len);
 
 /* Ends the process when the system has no randomness. */
 void crypto_random(void *dst, size_t len);
@@ -42,6 +51,14 @@ struct crypto_seal;
 struct crypto_seal *crypto_seal_open(const char *secret_file,
 				     const char **error_r);
 void crypto_seal_free(struct crypto_seal **s);
+
+/* The first line of a file that others cannot read, without its LF: min to max
+ * bytes, none of them NUL. secret_r has max + 1 bytes and is NUL-terminated;
+ * wipe all of it. -1 and a static text that goes on from the file's name;
+ * errno is then open(2)'s (ENOENT: there is no file), or EINVAL when what is in
+ * it will not do, and secret_r holds nothing of it. */
+int crypto_secret_read(const char *file, size_t min, size_t max, char *secret_r,
+		       size_t *len_r, const char **error_r);
 
 /* AES-256-GCM with a random nonce. `context` is authenticated with it: what
  * was sealed for one place does not open in another. The sealed text is

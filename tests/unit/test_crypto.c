@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "milter/crypto.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -150,6 +151,72 @@ test_hash_pieces(void **state)
 			print_error("row %s\n", rows[i].name);
 		assert_string_equal(hex, rows[i].hash);
 	}
+}
+
+static void
+test_hmac(void **state)
+{
+	/* RFC 4231 test cases 1, 2 and 6; the last with Python's hmac. */
+	static const char key_131[131 + 1] =
+	    "\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa"
+	    "\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa"
+	    "\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa"
+	    "\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa"
+	    "\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa"
+	    "\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa"
+	    "\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa"
+	    "\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa"
+	    "\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa\xaa";
+	static const struct {
+		struct crypto_piece key;
+		struct crypto_piece v[3];
+		const char *mac;
+	} rows[] = {
+		{ { "\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v\v", 20 },
+		  { { "Hi There", 8 } },
+		  "b0344c61d8db38535ca8afceaf0bf12b"
+		  "881dc200c9833da726e9376c2e32cff7" },
+		{ { "Jefe", 4 },
+		  { { "what do ya want ", 16 }, { "for nothing?", 12 } },
+		  "5bdcc146bf60754e6a042426089575c7"
+		  "5a003f089d2739839dec58b964ec3843" },
+		{ { "Jefe", 4 },
+		  { { "what", 4 },
+		    { NULL, 0 },
+		    { " do ya want for nothing?", 24 } },
+		  "5bdcc146bf60754e6a042426089575c7"
+		  "5a003f089d2739839dec58b964ec3843" },
+		{ { key_131, 131 },
+		  { { "Test Using Larger Than Block-Size Key - Hash Key First",
+		      54 } },
+		  "60e431591ee0b67f0d8a26aacbf5b77f"
+		  "8e0bc6213728c5140546040f0ee37f54" },
+		{ { NULL, 0 },
+		  { { NULL, 0 } },
+		  "b613679a0814d9ec772f95d778c35fc5"
+		  "ff1697c493715653c6c712144292c5ad" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t mac[CRYPTO_HASH_LEN];
+		char hex[2 * CRYPTO_HASH_LEN + 1];
+
+		crypto_hmac(rows[i].key.data, rows[i].key.len, rows[i].v, 3,
+			    mac);
+		crypto_hex(hex, mac, sizeof(mac));
+		assert_string_equal(hex, rows[i].mac);
+	}
+}
+
+static void
+test_equal(void **state)
+{
+	(void)state;
+	assert_true(crypto_equal("abc", "abd", 2));
+	assert_true(crypto_equal("abc", "xyz", 0));
+	assert_false(crypto_equal("abc", "abd", 3));
+	assert_false(crypto_equal("abc", "xbc", 3));
 }
 
 static void
@@ -351,12 +418,91 @@ test_secret_not_a_file(void **state)
 	assert_non_null(strstr(error, "not a regular file"));
 }
 
+static void
+test_secret_line(void **state)
+{
+	enum { MIN = 4, MAX = 8 };
+	static const struct {
+		const char *name;
+		struct crypto_piece text;
+		mode_t mode;
+		const char *secret; /* NULL: refused */
+		const char *error;  /* a part of it */
+	} rows[] = {
+		{ "shortest", { "1234\n", 5 }, 0600, "1234", NULL },
+		{ "no line end", { "1234", 4 }, 0640, "1234", NULL },
+		{ "longest", { "12345678\n", 9 }, 0600, "12345678", NULL },
+		{ "longest, no end",
+		  { "12345678", 8 },
+		  0600,
+		  "12345678",
+		  NULL },
+		{ "more lines", { "12345\n789\n\0", 11 }, 0600, "12345", NULL },
+		{ "too short", { "123\n5678\n", 9 }, 0600, NULL, "too short" },
+		{ "empty", { "", 0 }, 0600, NULL, "openssl rand" },
+		{ "too long", { "123456789\n", 10 }, 0600, NULL, "too long" },
+		{ "far too long",
+		  { "1234567890123456\n", 17 },
+		  0600,
+		  NULL,
+		  "too long" },
+		{ "NUL", { "12\0005\n", 6 }, 0600, NULL, "not a text" },
+		{ "open to others", { "12345\n", 6 }, 0644, NULL, "chmod o=" },
+	};
+	const struct place *p = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		static const char nothing[MAX + 1];
+		char secret[MAX + 1] = "########";
+		const char *error = "";
+		size_t len = 0;
+		int rc;
+
+		unlink(p->path);
+		write_file(p->path, rows[i].text.data, rows[i].text.len,
+			   rows[i].mode);
+		errno = 0;
+		rc =
+		    crypto_secret_read(p->path, MIN, MAX, secret, &len, &error);
+		if (rc != (rows[i].secret ? 0 : -1))
+			fail_msg("row %s", rows[i].name);
+		if (rows[i].secret != NULL) {
+			assert_string_equal(secret, rows[i].secret);
+			assert_int_equal(len, strlen(secret));
+			continue;
+		}
+		assert_int_equal(errno, EINVAL);
+		assert_non_null(strstr(error, rows[i].error));
+		assert_memory_equal(secret, nothing, sizeof(secret));
+	}
+}
+
+static void
+test_secret_line_not_a_file(void **state)
+{
+	const struct place *p = *state;
+	const char *error = "";
+	char secret[9];
+	size_t len;
+
+	assert_int_equal(
+	    crypto_secret_read(p->path, 4, 8, secret, &len, &error), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_non_null(strstr(error, "does not exist"));
+	assert_int_equal(crypto_secret_read(p->dir, 4, 8, secret, &len, &error),
+			 -1);
+	assert_int_equal(errno, EINVAL);
+	assert_non_null(strstr(error, "not a regular file"));
+}
+
 int
 main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_hash_pieces),
+		cmocka_unit_test(test_hmac),
+		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_base32),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_wipe),
@@ -370,6 +516,10 @@ main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_secret_not_a_file, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(test_secret_line, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_secret_line_not_a_file,
+						set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
