@@ -77,26 +77,10 @@ key_known_unseal(const struct crypto_seal *seal, const struct key_known *k,
 		abort();
 }
 
-static bool
-same_text(const char *a, const char *b)
-{
-	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
-}
-
 bool
 key_known_is_of(const struct key_known *k, const struct account *b)
 {
-	const struct account *a = k->account;
-
-	if (strcmp(a->id, b->id) != 0 || !same_text(a->dialect, b->dialect) ||
-	    a->n_routes != b->n_routes)
-		return false;
-	for (size_t i = 0; i < a->n_routes; i++) {
-		if (strcmp(a->routes[i].id, b->routes[i].id) != 0 ||
-		    strcmp(a->routes[i].name, b->routes[i].name) != 0)
-			return false;
-	}
-	return true;
+	return account_equal(k->account, b);
 }
 
 static void

@@ -8,10 +8,14 @@
 #ifndef TXM_POLICY_ACCOUNT_H
 #define TXM_POLICY_ACCOUNT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "smtp_reply.h"
+
+struct dynbuf;
+struct json_object;
 
 /* Named bounds of what a control plane may tell us about one account. */
 #define ACCOUNT_ID_MAX 64
@@ -22,6 +26,10 @@
 #define ACCOUNT_SENDERS_MAX 1000
 #define ACCOUNT_SENDER_MAX 320
 #define ACCOUNT_NETWORKS_MAX 1000
+#define ACCOUNT_RATE_COUNT_MAX 1000000000u
+#define ACCOUNT_RATE_SECONDS_MAX (366u * 86400)
+/* A record as JSON: all of the above, each byte of text escaped. */
+#define ACCOUNT_JSON_MAX (2 * 1024 * 1024 - 4096)
 
 struct account_route {
 	char *id;   /* what X-Transactional-Route names */
@@ -52,29 +60,45 @@ struct account {
 	struct account_network *networks;
 	size_t n_networks; /* 0: its keys may be used from anywhere */
 	struct account_rate rate, recipient_rate;
+	atomic_uint refs; /* account_share() */
 };
 
 struct account *account_new(const char *id);
+
+/* A copy of its own, to be changed. */
 struct account *account_copy(const struct account *a);
+
+/* Another owner of the same: from then on nobody may change it. Thread-safe. */
+struct account *account_share(struct account *a);
+
+/* Frees it when no other owner is left. */
 void account_free(struct account **a);
+
+/* True when they are the same in every respect. */
+bool account_equal(const struct account *a, const struct account *b);
 
 /* False, and nothing added, when a bound is exceeded or a string holds
  * control characters. */
 bool account_add_route(struct account *a, const char *id, const char *name);
 
 /* False, and nothing changed, when it is no address or domain, there are too
- * many, or it is no id of a route of the account. */
+ * many, or it is no id of a route of the account. A domain is letters, digits,
+ * '-', '_', '.' and whatever is not ASCII; "@example.org" is none. */
 bool account_add_sender(struct account *a, const char *sender);
 bool account_set_default_route(struct account *a, const char *id);
 
-/* "192.0.2.0/24", "2001:db8::/32" or an address alone. */
+/* "192.0.2.0/24", "2001:db8::/32" or an address alone. Bits behind the
+ * network's are cleared. "::/0" is every address there is, IPv4 too. False,
+ * and nothing added, when it is none or there are too many. */
 bool account_add_network(struct account *a, const char *text);
 
-/* "100/1m", "5/s", "10000/1d"; units s, m, h, d. */
+/* "100/1m", "5/s", "10000/1d"; units s, m, h, d. A count of 0 gives {0, 0}: no
+ * limit. False, and nothing set, when it is none or over its bounds. */
 bool account_parse_rate(const char *text, struct account_rate *rate_r);
 
-/* True when its keys may be used from that address (numbers). An address that
- * is none is from nowhere: allowed only when there are no networks. */
+/* True when its keys may be used from that address (numbers, maybe behind
+ * "IPv6:"). NULL and what is no address are from nowhere: allowed only when
+ * there are no networks. */
 bool account_allows_address(const struct account *a, const char *address);
 
 /* True when From may be that address. A domain stands for itself, not for
@@ -104,9 +128,25 @@ const struct account_route *account_choose_route(const struct account *a,
 						 const char *header,
 						 struct smtp_reply *refusal);
 
-/* The record as JSON text (free()), and back; NULL when it is not one. Used
- * by the key cache on disk. */
+/*
+ * The record as JSON text (free()), and back; NULL when it is not one:
+ *
+ *	{"id":"acme","disabled":true,"dialect":"emaildelivery",
+ *	 "routes":[{"id":"r1","name":"Main"}],"default_route":"r1",
+ *	 "senders":["example.org"],"networks":["192.0.2.0/24"],
+ *	 "rate":"100/1m","recipient_rate":"1000/1h"}
+ *
+ * What is as it is by default is not written, but for the routes. Members
+ * that are not known are skipped.
+ */
 char *account_to_json(const struct account *a);
 struct account *account_from_json(const char *text, size_t len);
+
+/* The same without the braces, and out of an object that has more in it. The
+ * id's member has the name `id_name`. */
+bool account_add_members(const struct account *a, const char *id_name,
+			 struct dynbuf *out);
+struct account *account_from_object(const struct json_object *o,
+				    const char *id_name);
 
 #endif

@@ -2,8 +2,10 @@
 #include "json_text.h"
 
 #include <jansson.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "dynbuf.h"
@@ -13,9 +15,42 @@
  * fine as a real. */
 #define READ_FLAGS JSON_DECODE_INT_AS_REAL
 
+/* Before each block: how much there is to wipe. */
+union block_head {
+	size_t len;
+	max_align_t align;
+};
+
+static void *
+take_block(size_t len)
+{
+	union block_head *head;
+
+	if (len > SIZE_MAX - sizeof(*head))
+		return NULL;
+	head = malloc(sizeof(*head) + len);
+	if (head == NULL)
+		return NULL;
+	head->len = len;
+	return head + 1;
+}
+
+static void
+wipe_block(void *block)
+{
+	union block_head *head = block;
+
+	if (block == NULL)
+		return;
+	head--;
+	explicit_bzero(block, head->len);
+	free(head);
+}
+
 void
 json_text_init(void)
 {
+	json_set_alloc_funcs(take_block, wipe_block);
 	json_object_seed(0);
 }
 
@@ -188,12 +223,120 @@ json_get_string(const char *text, size_t len, const char *name, char *dst,
 	return true;
 }
 
-bool
-json_has(const char *text, size_t len, const char *name)
+/* Never made: a json_t under a name that headers can know. */
+static struct json_object *
+wrap(json_t *json)
 {
-	json_auto_t *root = load(text, len, 0);
+	return (struct json_object *)(void *)json;
+}
 
-	return json_object_get(root, name) != NULL;
+static json_t *
+member(const struct json_object *o, const char *name)
+{
+	return json_object_get((const json_t *)(const void *)o, name);
+}
+
+struct json_object *
+json_object_read(const char *text, size_t len)
+{
+	json_t *root;
+
+	if (too_deep(text, len))
+		return NULL;
+	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	if (json_is_object(root))
+		return wrap(root);
+	json_decref(root);
+	return NULL;
+}
+
+void
+json_object_free(struct json_object **o)
+{
+	json_decref((json_t *)(void *)*o);
+	*o = NULL;
+}
+
+enum json_found
+json_object_string(const struct json_object *o, const char *name,
+		   const char **value_r)
+{
+	const json_t *value = member(o, name);
+
+	if (value == NULL)
+		return JSON_ABSENT;
+	if (!json_is_string(value))
+		return JSON_OTHER_TYPE;
+	*value_r = json_string_value(value);
+	return JSON_FOUND;
+}
+
+enum json_found
+json_object_bool(const struct json_object *o, const char *name, bool *value_r)
+{
+	const json_t *value = member(o, name);
+
+	if (value == NULL)
+		return JSON_ABSENT;
+	if (!json_is_boolean(value))
+		return JSON_OTHER_TYPE;
+	*value_r = json_is_true(value);
+	return JSON_FOUND;
+}
+
+enum json_found
+json_object_int(const struct json_object *o, const char *name, int64_t *value_r)
+{
+	const json_t *value = member(o, name);
+
+	if (value == NULL)
+		return JSON_ABSENT;
+	if (!json_is_integer(value))
+		return JSON_OTHER_TYPE;
+	*value_r = json_integer_value(value);
+	return JSON_FOUND;
+}
+
+enum json_found
+json_object_strings(const struct json_object *o, const char *name,
+		    json_string_fn *fn, void *arg)
+{
+	const json_t *array = member(o, name);
+	size_t i;
+	json_t *item;
+
+	if (array == NULL)
+		return JSON_ABSENT;
+	if (!json_is_array(array))
+		return JSON_OTHER_TYPE;
+	json_array_foreach(array, i, item)
+	{
+		if (!json_is_string(item) || !fn(arg, json_string_value(item)))
+			return JSON_OTHER_TYPE;
+	}
+	return JSON_FOUND;
+}
+
+enum json_found
+json_object_pairs(const struct json_object *o, const char *name, const char *a,
+		  const char *b, json_pair_fn *fn, void *arg)
+{
+	const json_t *array = member(o, name);
+
+	if (array == NULL)
+		return JSON_ABSENT;
+	return walk_array(array, a, b, fn, arg) ? JSON_FOUND : JSON_OTHER_TYPE;
+}
+
+bool
+json_object_has_only(const struct json_object *o, const char *const *names,
+		     size_t n)
+{
+	size_t known = 0;
+
+	for (size_t i = 0; i < n; i++)
+		known += member(o, names[i]) != NULL;
+	return json_object_size((const json_t *)(const void *)o) == known;
 }
 
 bool

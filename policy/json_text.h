@@ -13,13 +13,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct dynbuf;
 
 /* Nesting of JSON that others send us. */
 #define JSON_DEPTH_MAX 32
 
-/* Once, before any other thread: jansson's hash table needs a seed. */
+/* Once, before any other thread and any JSON: jansson's hash table needs a
+ * seed, and what it read is wiped when it is freed, since keys come as JSON.
+ */
 void json_text_init(void);
 
 /* Appends s (valid UTF-8) as a JSON string, quotes included. */
@@ -41,13 +44,44 @@ typedef bool json_pair_fn(void *arg, const char *a, const char *b);
 bool json_each(const char *text, size_t len, const char *member, const char *a,
 	       const char *b, json_pair_fn *fn, void *arg);
 
+/*
+ * An object that is read once and asked for several members. Integers are
+ * those of 64 bits; a member that is there twice makes it no object. NULL when
+ * the text is not one. Owned by the caller; strings live as long as it does.
+ */
+struct json_object;
+struct json_object *json_object_read(const char *text, size_t len);
+void json_object_free(struct json_object **o);
+
+/* A member: set in *value_r when found; else *value_r is left alone. */
+enum json_found { JSON_ABSENT, JSON_FOUND, JSON_OTHER_TYPE };
+enum json_found json_object_string(const struct json_object *o,
+				   const char *name, const char **value_r);
+enum json_found json_object_bool(const struct json_object *o, const char *name,
+				 bool *value_r);
+enum json_found json_object_int(const struct json_object *o, const char *name,
+				int64_t *value_r);
+
+/* An array of strings: calls fn for each. JSON_OTHER_TYPE also when fn said
+ * false. */
+typedef bool json_string_fn(void *arg, const char *s);
+enum json_found json_object_strings(const struct json_object *o,
+				    const char *name, json_string_fn *fn,
+				    void *arg);
+
+/* An array of objects, as json_each(). */
+enum json_found json_object_pairs(const struct json_object *o, const char *name,
+				  const char *a, const char *b,
+				  json_pair_fn *fn, void *arg);
+
+/* True when each member's name is one of the n. */
+bool json_object_has_only(const struct json_object *o, const char *const *names,
+			  size_t n);
+
 /* The string member `name` of the object `text`, copied. False when there is
  * none or it does not fit. */
 bool json_get_string(const char *text, size_t len, const char *name, char *dst,
 		     size_t size);
-
-/* True when the object `text` has a member of that name. */
-bool json_has(const char *text, size_t len, const char *name);
 
 /* A string member for a person to read: made safe, and cut when too long
  * (smtp_reply_safe_text). */

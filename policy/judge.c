@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "judge.h"
 
+#include <stdio.h>
+#include <string.h>
+
+#include "account.h"
 #include "dialect.h"
 #include "message.h"
 #include "outgoing.h"
@@ -12,6 +16,51 @@ refuse_nobody(const struct dialect *d, struct smtp_reply *reply)
 		       "Authentication required: log in with your API key%s%s",
 		       d->key_header ? " or send it as " : "",
 		       d->key_header ? d->key_header : "");
+}
+
+#define MORE ", ..."
+#define MORE_LEN (sizeof(MORE) - 1)
+
+/* "a, b, ...": as many as fit, none in part. */
+static void
+list_senders(const struct account *a, char *dst, size_t size)
+{
+	size_t n = 0;
+
+	dst[0] = '\0';
+	for (size_t i = 0; i < a->n_senders; i++) {
+		bool last = i + 1 == a->n_senders;
+		size_t needs = strlen(a->senders[i]) + (i > 0 ? 2 : 0);
+
+		if (n + needs + (last ? 0 : MORE_LEN) >= size) {
+			if (n + MORE_LEN < size)
+				(void)snprintf(dst + n, size - n, "%s",
+					       i > 0 ? MORE : "...");
+			return;
+		}
+		(void)snprintf(dst + n, size - n, "%s%s", i > 0 ? ", " : "",
+			       a->senders[i]);
+		n += needs;
+	}
+}
+
+static bool
+may_send(const struct account *a, const struct outgoing *o,
+	 struct smtp_reply *reply)
+{
+	char text[SMTP_REPLY_TEXT_MAX + 1], list[SMTP_REPLY_TEXT_MAX + 1];
+	int n;
+
+	if (account_allows_sender(a, o->from_email))
+		return true;
+	n = snprintf(text, sizeof(text),
+		     "From: this account may not send as %s; it may send as: ",
+		     o->from_email);
+	list[0] = '\0';
+	if (n > 0 && (size_t)n < sizeof(text))
+		list_senders(a, list, sizeof(text) - (size_t)n);
+	smtp_reply_set(reply, 550, "5.7.1", "%s%s", text, list);
+	return false;
 }
 
 void
@@ -34,7 +83,8 @@ judge(struct message *m, const struct account *account,
 		return;
 	}
 	v->outgoing = outgoing_new();
-	if (dialect_read(dialect, m, account, v->outgoing, &v->reply))
+	if (dialect_read(dialect, m, account, v->outgoing, &v->reply) &&
+	    may_send(account, v->outgoing, &v->reply))
 		v->kind = VERDICT_HAND_OVER;
 	else
 		outgoing_free(&v->outgoing);

@@ -24,7 +24,8 @@ struct verdict {
 };
 
 /* Ends the message's body and judges it. account: who sends it; NULL is
- * nobody, and refused. */
+ * nobody, and refused. Only an address that the account may send as is handed
+ * over. */
 void judge(struct message *m, const struct account *account,
 	   const struct dialect *dialect, struct verdict *verdict_r);
 

@@ -17,6 +17,16 @@
 #define TEN "0123456789"
 #define SIXTY TEN TEN TEN TEN TEN TEN
 
+/* In the order in which members are written: some before the routes, some
+ * behind them. */
+#define R1(before, behind)      \
+	"{\"id\":\"a\"," before \
+	",\"routes\":[{\"id\":\"r1\",\"name\":\"\"}]" behind "}"
+#define MORE_MEMBERS                                                        \
+	",\"default_route\":\"r1\",\"senders\":[\"a@b.example\","           \
+	"\"c.example\"],\"networks\":[\"192.0.2.0/24\",\"2001:db8::/32\"]," \
+	"\"rate\":\"100/1m\",\"recipient_rate\":\"5/1s\""
+
 /* n bytes of c, free(). */
 static char *
 repeat(char c, size_t n)
@@ -339,6 +349,442 @@ test_choose_among_many(void **state)
 	account_free(&a);
 }
 
+/* The default counts only when none is named. */
+static void
+test_default_route(void **state)
+{
+	struct account *a = with_routes("r1= r2= r3=");
+	struct smtp_reply refusal = { 0 };
+
+	(void)state;
+	assert_false(account_set_default_route(a, "r4"));
+	assert_false(account_set_default_route(a, ""));
+	assert_null(a->default_route);
+	assert_true(account_set_default_route(a, "r1"));
+	assert_true(account_set_default_route(a, "r2"));
+	assert_true(account_set_default_route(a, a->default_route));
+	assert_false(account_set_default_route(a, "r4"));
+	assert_string_equal(a->default_route, "r2");
+	assert_string_equal(account_choose_route(a, NULL, HEADER, &refusal)->id,
+			    "r2");
+	assert_string_equal(account_choose_route(a, "r3", HEADER, &refusal)->id,
+			    "r3");
+	assert_null(account_choose_route(a, "r4", HEADER, &refusal));
+	assert_string_equal(refusal.text,
+			    HEADER ": not a route of this account; it has: "
+				   "r1, r2, r3");
+	account_free(&a);
+}
+
+/* --- senders -------------------------------------------------------------- */
+
+static const struct {
+	const char *sender;
+	bool want;
+} senders[] = {
+	{ "user@example.org", true },
+	{ "User.Name+tag@Example.ORG", true },
+	{ "example.org", true },
+	{ "localhost", true },
+	{ "a-b_c.example", true },
+	{ "m\xc3\xbcller@b\xc3\xbc"
+	  "cher.example",
+	  true },
+	{ "b\xc3\xbc"
+	  "cher.example",
+	  true },
+	{ "", false },
+	{ "@", false },
+	{ "user@", false },
+	{ "@example.org", false },
+	{ "a@b@example.org", false },
+	{ "user@example..org", false },
+	{ "user@.example.org", false },
+	{ "example.org.", false },
+	{ ".", false },
+	{ "us er@example.org", false },
+	{ "exam ple.org", false },
+	{ "*.example.org", false },
+	{ "user@[192.0.2.1]", false },
+	{ "user\n@example.org", false },
+	{ "user@example.org\x7f", false },
+	{ "us\xff"
+	  "er@example.org",
+	  false },
+};
+
+static void
+test_add_sender(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(senders) / sizeof(senders[0]); i++) {
+		struct account *a = account_new("acme");
+
+		if (account_add_sender(a, senders[i].sender) !=
+			senders[i].want ||
+		    a->n_senders != senders[i].want)
+			fail_msg("\"%s\"", senders[i].sender);
+		account_free(&a);
+	}
+}
+
+static void
+test_sender_bounds(void **state)
+{
+	struct account *a = account_new("acme");
+	char *longest = repeat('a', ACCOUNT_SENDER_MAX);
+	char *longer = repeat('a', ACCOUNT_SENDER_MAX + 1);
+
+	(void)state;
+	assert_false(account_add_sender(a, longer));
+	for (size_t i = 0; i < ACCOUNT_SENDERS_MAX; i++)
+		assert_true(account_add_sender(a, longest));
+	assert_false(account_add_sender(a, "x"));
+	assert_int_equal(a->n_senders, ACCOUNT_SENDERS_MAX);
+	free(longest);
+	free(longer);
+	account_free(&a);
+}
+
+static const struct {
+	const char *senders; /* separated by blanks */
+	const char *address;
+	bool want;
+} allowed_senders[] = {
+	{ "", "anybody@example.net", true },
+	{ "", "", true },
+	{ "a@x.org", "a@x.org", true },
+	{ "a@x.org", "a@X.ORG", true },
+	{ "a@X.Org", "a@x.oRG", true },
+	{ "a@x.org", "A@x.org", false },
+	{ "a@x.org", "b@x.org", false },
+	{ "a@x.org", "aa@x.org", false },
+	{ "aa@x.org", "a@x.org", false },
+	{ "a@x.org", "a@x.or", false },
+	{ "a@x.org", "a@x.orgs", false },
+	{ "a@x.org", "x.org", false },
+	{ "a@x.org", "", false },
+	{ "x.org", "a@x.org", true },
+	{ "x.org", "a@X.ORG", true },
+	{ "X.org", "a@x.org", true },
+	{ "x.org", "a@sub.x.org", false },
+	{ "x.org", "a@yx.org", false },
+	{ "x.org", "a@x.org.evil.example", false },
+	{ "x.org", "a@x.org@evil.example", false },
+	{ "x.org", "x.org", false },
+	{ "x.org", "x.org@y.org", false },
+	{ "a@x.org y.org", "b@y.org", true },
+	{ "y.org a@x.org", "a@x.org", true },
+	{ "y.org a@x.org", "b@x.org", false },
+	{ "b\xc3\xbc"
+	  "cher.example",
+	  "a@b\xc3\xbc"
+	  "cher.EXAMPLE",
+	  true },
+	/* Bytes are as they are. */
+	{ "b\xc3\xbc"
+	  "cher.example",
+	  "a@b\xc3\x9c"
+	  "cher.example",
+	  false },
+	{ "b\xc3\xbc"
+	  "cher.example",
+	  "a@xn--bcher-kva.example", false },
+};
+
+static struct account *
+with_list(const char *list, bool (*add)(struct account *a, const char *s))
+{
+	struct account *a = account_new("acme");
+	char *text = strdup(list);
+	char *save = NULL;
+
+	assert_non_null(text);
+	for (char *s = strtok_r(text, " ", &save); s != NULL;
+	     s = strtok_r(NULL, " ", &save))
+		assert_true(add(a, s));
+	free(text);
+	return a;
+}
+
+#define N_ELEMENTS(v) (sizeof(v) / sizeof((v)[0]))
+
+static void
+test_allows_sender(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_ELEMENTS(allowed_senders); i++) {
+		struct account *a =
+		    with_list(allowed_senders[i].senders, account_add_sender);
+
+		if (account_allows_sender(a, allowed_senders[i].address) !=
+		    allowed_senders[i].want)
+			fail_msg("%s: %s", allowed_senders[i].senders,
+				 allowed_senders[i].address);
+		account_free(&a);
+	}
+}
+
+/* --- networks ------------------------------------------------------------- */
+
+static const struct {
+	const char *text;
+	bool want;
+} networks[] = {
+	{ "192.0.2.0/24", true },
+	{ "192.0.2.77/24", true },
+	{ "192.0.2.1", true },
+	{ "192.0.2.1/32", true },
+	{ "0.0.0.0/0", true },
+	{ "2001:db8::/32", true },
+	{ "2001:db8::1", true },
+	{ "2001:db8::1/128", true },
+	{ "::/0", true },
+	{ "::ffff:192.0.2.0/120", true },
+	{ "192.0.2.0/33", false },
+	{ "2001:db8::/129", false },
+	{ "192.0.2.0/", false },
+	{ "192.0.2.0/-1", false },
+	{ "192.0.2.0/+1", false },
+	{ "192.0.2.0/024", false },
+	{ "192.0.2.0/24x", false },
+	{ "192.0.2.0/24/24", false },
+	{ "192.0.2/24", false },
+	{ "192.0.2.256", false },
+	{ "192.0.2.01", false },
+	{ " 192.0.2.1", false },
+	{ "192.0.2.1 ", false },
+	{ "/24", false },
+	{ "", false },
+	{ "localhost", false },
+	{ "fe80::1%eth0", false },
+	{ "192.0.2.0/99999999999999999999", false },
+	{ "192.0.2.0/4294967297", false },
+	{ "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb", false },
+};
+
+static void
+test_add_network(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_ELEMENTS(networks); i++) {
+		struct account *a = account_new("acme");
+
+		if (account_add_network(a, networks[i].text) !=
+			networks[i].want ||
+		    a->n_networks != networks[i].want)
+			fail_msg("\"%s\"", networks[i].text);
+		account_free(&a);
+	}
+}
+
+static void
+test_network_count(void **state)
+{
+	struct account *a = account_new("acme");
+
+	(void)state;
+	for (size_t i = 0; i < ACCOUNT_NETWORKS_MAX; i++)
+		assert_true(account_add_network(a, "192.0.2.0/24"));
+	assert_false(account_add_network(a, "192.0.2.0/24"));
+	assert_int_equal(a->n_networks, ACCOUNT_NETWORKS_MAX);
+	account_free(&a);
+}
+
+static const struct {
+	const char *networks;
+	const char *address;
+	bool want;
+} allowed_addresses[] = {
+	{ "", "192.0.2.1", true },
+	{ "", "unknown", true },
+	{ "", NULL, true },
+	{ "192.0.2.0/24", NULL, false },
+	{ "192.0.2.0/24", "", false },
+	{ "192.0.2.0/24", "unknown", false },
+	{ "192.0.2.0/24", "192.0.2.0", true },
+	{ "192.0.2.0/24", "192.0.2.255", true },
+	{ "192.0.2.77/24", "192.0.2.1", true },
+	{ "192.0.2.0/24", "192.0.3.0", false },
+	{ "192.0.2.0/24", "192.0.1.255", false },
+	{ "192.0.2.0/24", "::ffff:192.0.2.1", true },
+	{ "192.0.2.0/24", "IPv6:::ffff:192.0.2.1", true },
+	{ "192.0.2.0/24", "::192.0.2.1", false },
+	{ "192.0.2.0/24", "192.0.2.1/24", false },
+	{ "192.0.2.0/24", "192.0.2.1 ", false },
+	{ "192.0.2.0/23", "192.0.3.255", true },
+	{ "192.0.2.0/23", "192.0.4.0", false },
+	{ "192.0.2.128/25", "192.0.2.127", false },
+	{ "192.0.2.128/25", "192.0.2.128", true },
+	{ "192.0.2.1", "192.0.2.1", true },
+	{ "192.0.2.1", "192.0.2.0", false },
+	{ "192.0.2.1", "192.0.2.3", false },
+	{ "0.0.0.0/0", "255.255.255.255", true },
+	{ "0.0.0.0/0", "2001:db8::1", false },
+	{ "::/0", "2001:db8::1", true },
+	{ "::/0", "192.0.2.1", true },
+	{ "::ffff:192.0.2.0/120", "192.0.2.9", true },
+	{ "2001:db8::/32", "2001:db8:ffff::1", true },
+	{ "2001:db8::/32", "2001:DB8:FFFF::1", true },
+	{ "2001:db8::/32", "IPv6:2001:db8::1", true },
+	{ "2001:db8::/32", "ipv6:2001:db8::1", true },
+	{ "2001:db8::/32", "2001:db9::1", false },
+	{ "2001:db8::/33", "2001:db8:8000::1", false },
+	{ "2001:db8::1", "2001:db8::1", true },
+	{ "2001:db8::1", "2001:db8::2", false },
+	{ "2001:db8::/32 192.0.2.0/24", "192.0.2.1", true },
+	{ "2001:db8::/32 192.0.2.0/24", "192.0.4.1", false },
+};
+
+static void
+test_allows_address(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_ELEMENTS(allowed_addresses); i++) {
+		const char *address = allowed_addresses[i].address;
+		struct account *a = with_list(allowed_addresses[i].networks,
+					      account_add_network);
+
+		if (account_allows_address(a, address) !=
+		    allowed_addresses[i].want)
+			fail_msg("%s: %s", allowed_addresses[i].networks,
+				 address ? address : "(none)");
+		account_free(&a);
+	}
+}
+
+/* --- rates ---------------------------------------------------------------- */
+
+static const struct {
+	const char *text;
+	bool want;
+	unsigned count, seconds;
+} rates[] = {
+	{ "100/1m", true, 100, 60 },
+	{ "5/s", true, 5, 1 },
+	{ "5/m", true, 5, 60 },
+	{ "5/h", true, 5, 3600 },
+	{ "10000/1d", true, 10000, 86400 },
+	{ "1/90s", true, 1, 90 },
+	{ "0/1m", true, 0, 0 },
+	{ "1000000000/366d", true, 1000000000, 366 * 86400 },
+	{ "1000000001/1m", false, 0, 0 },
+	{ "4294967297/1m", false, 0, 0 },
+	{ "99999999999999999999999/1m", false, 0, 0 },
+	{ "1/367d", false, 0, 0 },
+	{ "1/31622401s", false, 0, 0 },
+	{ "1/4294967297s", false, 0, 0 },
+	{ "1/99999999999999999999999s", false, 0, 0 },
+	{ "1/0s", false, 0, 0 },
+	{ "1/0m", false, 0, 0 },
+	{ "", false, 0, 0 },
+	{ "100", false, 0, 0 },
+	{ "100/", false, 0, 0 },
+	{ "/m", false, 0, 0 },
+	{ "100/1", false, 0, 0 },
+	{ "100/1w", false, 0, 0 },
+	{ "100/1mm", false, 0, 0 },
+	{ "100/1m ", false, 0, 0 },
+	{ " 100/1m", false, 0, 0 },
+	{ "-1/1m", false, 0, 0 },
+	{ "+1/1m", false, 0, 0 },
+	{ "1/-1m", false, 0, 0 },
+	{ "1.5/1m", false, 0, 0 },
+	{ "010/1m", false, 0, 0 },
+	{ "100/1M", false, 0, 0 },
+	{ "100/m/m", false, 0, 0 },
+};
+
+static void
+test_parse_rate(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_ELEMENTS(rates); i++) {
+		struct account_rate rate = { 7, 7 };
+
+		if (account_parse_rate(rates[i].text, &rate) != rates[i].want)
+			fail_msg("\"%s\"", rates[i].text);
+		if (rate.count != (rates[i].want ? rates[i].count : 7) ||
+		    rate.seconds != (rates[i].want ? rates[i].seconds : 7))
+			fail_msg("\"%s\": %u/%u", rates[i].text, rate.count,
+				 rate.seconds);
+	}
+}
+
+/* --- one and another ------------------------------------------------------ */
+
+#define FULL R1("\"disabled\":true,\"dialect\":\"d\"", MORE_MEMBERS)
+
+/* Each is FULL but for one thing. */
+static const char *const others[] = {
+	"{\"id\":\"b\"}",
+	R1("\"dialect\":\"d\"", MORE_MEMBERS),
+	R1("\"disabled\":true,\"dialect\":\"e\"", MORE_MEMBERS),
+	R1("\"disabled\":true", MORE_MEMBERS),
+	R1("\"disabled\":true,\"dialect\":\"d\",\"x\":0",
+	   ",\"senders\":[\"a@b.example\",\"c.example\"],"
+	   "\"networks\":[\"192.0.2.0/24\",\"2001:db8::/32\"],"
+	   "\"rate\":\"100/1m\",\"recipient_rate\":\"5/1s\""),
+	R1("\"disabled\":true,\"dialect\":\"d\"",
+	   ",\"default_route\":\"r1\",\"senders\":[\"a@b.example\","
+	   "\"d.example\"],\"networks\":[\"192.0.2.0/24\",\"2001:db8::/32\"],"
+	   "\"rate\":\"100/1m\",\"recipient_rate\":\"5/1s\""),
+	R1("\"disabled\":true,\"dialect\":\"d\"",
+	   ",\"default_route\":\"r1\",\"senders\":[\"a@b.example\","
+	   "\"c.example\"],\"networks\":[\"192.0.2.0/24\",\"2001:db8::/33\"],"
+	   "\"rate\":\"100/1m\",\"recipient_rate\":\"5/1s\""),
+	R1("\"disabled\":true,\"dialect\":\"d\"",
+	   ",\"default_route\":\"r1\",\"senders\":[\"a@b.example\","
+	   "\"c.example\"],\"networks\":[\"192.0.2.0/24\",\"2001:db8::/32\"],"
+	   "\"rate\":\"100/1h\",\"recipient_rate\":\"5/1s\""),
+	R1("\"disabled\":true,\"dialect\":\"d\"",
+	   ",\"default_route\":\"r1\",\"senders\":[\"a@b.example\","
+	   "\"c.example\"],\"networks\":[\"192.0.2.0/24\",\"2001:db8::/32\"],"
+	   "\"rate\":\"100/1m\",\"recipient_rate\":\"6/1s\""),
+};
+
+static void
+test_copy_and_equal(void **state)
+{
+	struct account *a = account_from_json(FULL, strlen(FULL));
+	struct account *c;
+
+	(void)state;
+	assert_non_null(a);
+	c = account_copy(a);
+	assert_true(account_equal(a, c));
+	for (size_t i = 0; i < N_ELEMENTS(others); i++) {
+		struct account *b =
+		    account_from_json(others[i], strlen(others[i]));
+
+		assert_non_null(b);
+		if (account_equal(a, b) || account_equal(b, a))
+			fail_msg("%s", others[i]);
+		account_free(&b);
+	}
+	assert_true(account_add_route(c, "r2", ""));
+	assert_false(account_equal(a, c));
+	account_free(&a);
+	assert_string_equal(c->default_route, "r1");
+	account_free(&c);
+}
+
+/* It lives as long as one owner does. */
+static void
+test_share(void **state)
+{
+	struct account *a = account_from_json(FULL, strlen(FULL));
+	struct account *b = account_share(a);
+
+	(void)state;
+	assert_ptr_equal(a, b);
+	account_free(&a);
+	assert_null(a);
+	assert_string_equal(b->id, "a");
+	assert_int_equal(b->n_senders, 2);
+	account_free(&b);
+}
+
 /* --- JSON ----------------------------------------------------------------- */
 
 static const struct {
@@ -372,7 +818,42 @@ static const struct {
 	{ "id of 64", "{\"id\":\"" SIXTY "abcd\",\"routes\":[]}",
 	  "{\"id\":\"" SIXTY "abcd\",\"routes\":[]}" },
 	{ "id of 65", "{\"id\":\"" SIXTY "abcde\",\"routes\":[]}", NULL },
-	{ "no routes", "{\"id\":\"a\"}", NULL },
+	{ "no routes", "{\"id\":\"a\"}", "{\"id\":\"a\",\"routes\":[]}" },
+	{ "every member",
+	  R1("\"disabled\":true,\"dialect\":\"d\"", MORE_MEMBERS),
+	  R1("\"disabled\":true,\"dialect\":\"d\"", MORE_MEMBERS) },
+	{ "as it is by default",
+	  R1("\"disabled\":false", ",\"senders\":[],\"networks\":[],"
+				   "\"rate\":\"0/1m\""),
+	  "{\"id\":\"a\",\"routes\":[{\"id\":\"r1\",\"name\":\"\"}]}" },
+	{ "disabled is no boolean", R1("\"disabled\":1", ""), NULL },
+	{ "disabled is null", R1("\"disabled\":null", ""), NULL },
+	{ "dialect is no string", R1("\"dialect\":1", ""), NULL },
+	{ "dialect with a control character", R1("\"dialect\":\"a\\n\"", ""),
+	  NULL },
+	{ "default of no route", R1("\"default_route\":\"r2\"", ""), NULL },
+	{ "default is no string", R1("\"default_route\":1", ""), NULL },
+	{ "default without routes", "{\"id\":\"a\",\"default_route\":\"r\"}",
+	  NULL },
+	{ "senders are no array", R1("\"senders\":\"x\"", ""), NULL },
+	{ "a sender is no string", R1("\"senders\":[\"x\",1]", ""), NULL },
+	{ "a sender is none", R1("\"senders\":[\"x@\"]", ""), NULL },
+	{ "networks are no array", R1("\"networks\":{}", ""), NULL },
+	{ "a network is no string", R1("\"networks\":[4]", ""), NULL },
+	{ "a network is none", R1("\"networks\":[\"192.0.2.0/33\"]", ""),
+	  NULL },
+	{ "a rate is no string", R1("\"rate\":5", ""), NULL },
+	{ "a rate is none", R1("\"rate\":\"5\"", ""), NULL },
+	{ "a recipient rate is none", R1("\"recipient_rate\":\"5/x\"", ""),
+	  NULL },
+	{ "a member twice", "{\"id\":\"a\",\"id\":\"b\"}", NULL },
+	{ "NUL in a string", "{\"id\":\"a\",\"dialect\":\"d\\u0000\"}", NULL },
+	{ "host bits are masked, short forms are written out",
+	  R1("\"networks\":[\"192.0.2.77/24\",\"192.0.2.1\",\"::/0\"]",
+	     ",\"rate\":\"10/90m\",\"recipient_rate\":\"7/48h\""),
+	  "{\"id\":\"a\",\"routes\":[{\"id\":\"r1\",\"name\":\"\"}],"
+	  "\"networks\":[\"192.0.2.0/24\",\"192.0.2.1/32\",\"::/0\"],"
+	  "\"rate\":\"10/90m\",\"recipient_rate\":\"7/2d\"}" },
 	{ "routes are no array", "{\"id\":\"a\",\"routes\":{}}", NULL },
 	{ "a route is no object", "{\"id\":\"a\",\"routes\":[1]}", NULL },
 	{ "a route without id", "{\"id\":\"a\",\"routes\":[{\"name\":\"\"}]}",
@@ -439,21 +920,33 @@ test_json_largest(void **state)
 	struct account *a = account_new(SIXTY "abcd");
 	char *id = repeat('"', ACCOUNT_ROUTE_ID_MAX);
 	char *name = repeat('\\', ACCOUNT_ROUTE_NAME_MAX);
+	char *sender = repeat('@', ACCOUNT_SENDER_MAX);
 	struct account *b;
 	char *text;
 
 	(void)state;
+	sender[ACCOUNT_SENDER_MAX - 1] = 'x';
+	memset(sender, '"', ACCOUNT_SENDER_MAX - 2);
 	for (size_t i = 0; i < ACCOUNT_ROUTES_MAX; i++)
 		assert_true(account_add_route(a, id, name));
+	for (size_t i = 0; i < ACCOUNT_SENDERS_MAX; i++)
+		assert_true(account_add_sender(a, sender));
+	for (size_t i = 0; i < ACCOUNT_NETWORKS_MAX; i++)
+		assert_true(account_add_network(
+		    a, "1111:2222:3333:4444:5555:6666:7777:8888/128"));
+	assert_true(account_set_default_route(a, id));
+	a->dialect = repeat('"', ACCOUNT_DIALECT_MAX);
 	text = account_to_json(a);
 	b = account_from_json(text, strlen(text));
 	assert_non_null(b);
+	assert_true(account_equal(a, b));
 	assert_int_equal(b->n_routes, ACCOUNT_ROUTES_MAX);
 	assert_string_equal(b->routes[ACCOUNT_ROUTES_MAX - 1].id, id);
 	assert_string_equal(b->routes[ACCOUNT_ROUTES_MAX - 1].name, name);
 	free(text);
 	free(id);
 	free(name);
+	free(sender);
 	account_free(&a);
 	account_free(&b);
 }
@@ -480,6 +973,16 @@ main(void)
 		cmocka_unit_test(test_id_is_valid),
 		cmocka_unit_test(test_choose_route),
 		cmocka_unit_test(test_choose_among_many),
+		cmocka_unit_test(test_default_route),
+		cmocka_unit_test(test_add_sender),
+		cmocka_unit_test(test_sender_bounds),
+		cmocka_unit_test(test_allows_sender),
+		cmocka_unit_test(test_add_network),
+		cmocka_unit_test(test_network_count),
+		cmocka_unit_test(test_allows_address),
+		cmocka_unit_test(test_parse_rate),
+		cmocka_unit_test(test_copy_and_equal),
+		cmocka_unit_test(test_share),
 		cmocka_unit_test(test_json),
 		cmocka_unit_test(test_json_long_dialect),
 		cmocka_unit_test(test_json_largest),

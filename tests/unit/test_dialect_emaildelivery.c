@@ -1231,6 +1231,97 @@ test_nobody_to_send_to(void **state)
 	verdict_clear(&v);
 }
 
+/* Who may send as whom is for the account's rule; that the judge asks it, and
+ * what the client hears, is here. */
+static const struct {
+	const char *from;
+	const char *senders[3];
+	const char *text; /* NULL: handed over */
+} sender_rows[] = {
+	{ "user@x.example", { NULL }, NULL },
+	{ "user@x.example", { "x.example" }, NULL },
+	{ "user@x.example",
+	  { "y.example" },
+	  "From: this account may not send as user@x.example; it may send as: "
+	  "y.example" },
+	{ "User <user@x.example>",
+	  { "y.example", "a@x.example" },
+	  "From: this account may not send as user@x.example; it may send as: "
+	  "y.example, a@x.example" },
+};
+
+static void
+judge_from(struct account *a, const char *from, struct verdict *v)
+{
+	struct message *m = message_new("bounce@x.example");
+	char fields[400];
+
+	assert_true(snprintf(fields, sizeof(fields),
+			     "From: %s\n"
+			     "Subject: s\n" HTML,
+			     from) > 0);
+	message_recipient(m, "r@example.com");
+	give_headers(m, fields);
+	(void)message_body(m, "<p>x", 4);
+	judge(m, a, &dialect_emaildelivery, v);
+	message_free(&m);
+}
+
+static void
+test_sender_rows(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(sender_rows) / sizeof(sender_rows[0]);
+	     i++) {
+		struct account *a = account_with(1);
+		struct verdict v;
+
+		for (size_t k = 0; sender_rows[i].senders[k] != NULL; k++)
+			assert_true(
+			    account_add_sender(a, sender_rows[i].senders[k]));
+		judge_from(a, sender_rows[i].from, &v);
+		if (sender_rows[i].text == NULL) {
+			assert_int_equal(v.kind, VERDICT_HAND_OVER);
+		} else {
+			assert_int_equal(v.kind, VERDICT_REFUSE);
+			assert_null(v.outgoing);
+			assert_int_equal(v.reply.code, 550);
+			assert_string_equal(v.reply.enhanced, "5.7.1");
+			assert_string_equal(v.reply.text, sender_rows[i].text);
+		}
+		verdict_clear(&v);
+		account_free(&a);
+	}
+}
+
+/* However many there are, the list ends with a whole one. */
+static void
+test_senders_bounded(void **state)
+{
+	(void)state;
+	for (size_t len = 1; len <= 64; len++) {
+		struct account *a = account_with(1);
+		char sender[ACCOUNT_SENDER_MAX + 1];
+		struct verdict v;
+		const char *end;
+
+		memset(sender, 'z', sizeof(sender));
+		sender[len] = '\0';
+		for (size_t i = 0; i < ACCOUNT_SENDERS_MAX; i++)
+			assert_true(account_add_sender(a, sender));
+		judge_from(a, "user@x.example", &v);
+		assert_int_equal(v.reply.code, 550);
+		end = v.reply.text + strlen(v.reply.text);
+		assert_true(strlen(v.reply.text) + len + 2 >
+			    SMTP_REPLY_TEXT_MAX - 5);
+		assert_string_equal(end - 5, ", ...");
+		assert_memory_equal(end - 5 - len, sender, len);
+		assert_int_equal(*(end - 5 - len - 1), ' ');
+		verdict_clear(&v);
+		account_free(&a);
+	}
+}
+
 static void
 test_find(void **state)
 {
@@ -1313,6 +1404,8 @@ main(void)
 		cmocka_unit_test(test_nobody),
 		cmocka_unit_test(test_first_refusal_wins),
 		cmocka_unit_test(test_nobody_to_send_to),
+		cmocka_unit_test(test_sender_rows),
+		cmocka_unit_test(test_senders_bounded),
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_control_headers),
 	};

@@ -438,6 +438,148 @@ test_wide(void **state)
 	    json_check_object(text.data, text.len, error, sizeof(error)));
 }
 
+/* --- an object that is read once ------------------------------------------ */
+
+static const struct {
+	const char *text;
+	bool want;
+} to_read[] = {
+	{ "{}", true },
+	{ " {\"a\":1} ", true },
+	{ "{\"a\":9223372036854775807}", true },
+	{ "{\"a\":9223372036854775808}", false },
+	{ "{\"a\":1,\"a\":1}", false },
+	{ "{\"a\":\"\\u0000\"}", false },
+	{ "[]", false },
+	{ "1", false },
+	{ "{", false },
+	{ "{}{}", false },
+	{ "", false },
+};
+
+static void
+test_object_read(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(to_read) / sizeof(to_read[0]); i++) {
+		struct json_object *o =
+		    json_object_read(to_read[i].text, strlen(to_read[i].text));
+
+		if ((o != NULL) != to_read[i].want)
+			fail_msg("%s", to_read[i].text);
+		json_object_free(&o);
+		assert_null(o);
+	}
+}
+
+static bool
+join_string(void *arg, const char *s)
+{
+	dynbuf_adds(arg, s);
+	return strcmp(s, "stop") != 0;
+}
+
+static bool
+join_pair(void *arg, const char *a, const char *b)
+{
+	dynbuf_addf(arg, "%s=%s;", a ? a : "-", b ? b : "-");
+	return true;
+}
+
+static void
+test_object_members(void **state)
+{
+	static const char text[] =
+	    "{\"s\":\"x\",\"t\":true,\"f\":false,\"i\":-5,\"r\":1.0,"
+	    "\"v\":[\"a\",\"b\"],\"w\":[\"a\",1],\"y\":[\"stop\",\"b\"],"
+	    "\"p\":[{\"k\":\"1\",\"l\":\"2\"},{}],\"n\":null}";
+	struct json_object *o = json_object_read(text, strlen(text));
+	const char *s = "old";
+	int64_t i = 77;
+	bool b = true;
+
+	(void)state;
+	assert_non_null(o);
+	assert_int_equal(json_object_string(o, "none", &s), JSON_ABSENT);
+	assert_int_equal(json_object_string(o, "i", &s), JSON_OTHER_TYPE);
+	assert_int_equal(json_object_string(o, "n", &s), JSON_OTHER_TYPE);
+	assert_string_equal(s, "old");
+	assert_int_equal(json_object_string(o, "s", &s), JSON_FOUND);
+	assert_string_equal(s, "x");
+	assert_int_equal(json_object_bool(o, "none", &b), JSON_ABSENT);
+	assert_int_equal(json_object_bool(o, "i", &b), JSON_OTHER_TYPE);
+	assert_true(b);
+	assert_int_equal(json_object_bool(o, "f", &b), JSON_FOUND);
+	assert_false(b);
+	assert_int_equal(json_object_bool(o, "t", &b), JSON_FOUND);
+	assert_true(b);
+	assert_int_equal(json_object_int(o, "none", &i), JSON_ABSENT);
+	assert_int_equal(json_object_int(o, "s", &i), JSON_OTHER_TYPE);
+	assert_int_equal(json_object_int(o, "r", &i), JSON_OTHER_TYPE);
+	assert_int_equal(i, 77);
+	assert_int_equal(json_object_int(o, "i", &i), JSON_FOUND);
+	assert_int_equal(i, -5);
+	json_object_free(&o);
+}
+
+static void
+test_object_arrays(void **state)
+{
+	static const char text[] =
+	    "{\"v\":[\"a\",\"b\"],\"w\":[\"a\",1],\"y\":[\"stop\",\"b\"],"
+	    "\"p\":[{\"k\":\"1\",\"l\":\"2\"},{}],\"e\":[]}";
+	static const struct {
+		const char *name;
+		bool pairs;
+		enum json_found found;
+		const char *want;
+	} rows[] = {
+		{ "none", false, JSON_ABSENT, "" },
+		{ "v", false, JSON_FOUND, "ab" },
+		{ "e", false, JSON_FOUND, "" },
+		{ "w", false, JSON_OTHER_TYPE, "a" },
+		{ "y", false, JSON_OTHER_TYPE, "stop" },
+		{ "p", false, JSON_OTHER_TYPE, "" },
+		{ "none", true, JSON_ABSENT, "" },
+		{ "p", true, JSON_FOUND, "1=2;-=-;" },
+		{ "v", true, JSON_OTHER_TYPE, "" },
+	};
+	struct json_object *o = json_object_read(text, strlen(text));
+
+	(void)state;
+	assert_non_null(o);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		DYNBUF_AUTO got;
+		enum json_found found;
+
+		dynbuf_init(&got, 100);
+		found = rows[i].pairs ? json_object_pairs(o, rows[i].name, "k",
+							  "l", join_pair, &got)
+				      : json_object_strings(o, rows[i].name,
+							    join_string, &got);
+		if (found != rows[i].found ||
+		    strcmp(dynbuf_str(&got), rows[i].want) != 0)
+			fail_msg("%s: %d %s", rows[i].name, found,
+				 dynbuf_str(&got));
+	}
+	json_object_free(&o);
+}
+
+static void
+test_object_has_only(void **state)
+{
+	static const char *const names[] = { "a", "b", "c" };
+	static const char text[] = "{\"a\":1,\"b\":2}";
+	struct json_object *o = json_object_read(text, strlen(text));
+
+	(void)state;
+	assert_true(json_object_has_only(o, names, 3));
+	assert_true(json_object_has_only(o, names, 2));
+	assert_false(json_object_has_only(o, names, 1));
+	assert_false(json_object_has_only(o, names + 1, 2));
+	json_object_free(&o);
+}
+
 static int
 setup(void **state)
 {
@@ -461,6 +603,10 @@ main(void)
 		cmocka_unit_test(test_check_keeps_secrets),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_wide),
+		cmocka_unit_test(test_object_read),
+		cmocka_unit_test(test_object_members),
+		cmocka_unit_test(test_object_arrays),
+		cmocka_unit_test(test_object_has_only),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
