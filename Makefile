@@ -151,6 +151,7 @@ UNIT_MILTER := \
 	test_http_pool \
 	test_key_cache \
 	test_key_check \
+	test_limits \
 	test_listener \
 	test_log \
 	test_metrics \
@@ -173,6 +174,7 @@ LINK_test_docs := config listener log
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table crypto store log
+LINK_test_limits := limits rate_limit crypto
 LINK_test_listener := listener
 LINK_test_log := log
 LINK_test_report := report
