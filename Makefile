@@ -170,7 +170,7 @@ LINK_test_control_client := control_client control_message milter_wire crypto \
 	listener
 LINK_test_control_message := control_message
 LINK_test_crypto := crypto
-LINK_test_docs := config listener log
+LINK_test_docs := config listener log metrics
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table crypto store log

@@ -153,7 +153,7 @@ start_metrics_http(struct daemon *d)
 	if (d->config->metrics_listen == NULL)
 		return 0;
 	d->metrics_http =
-	    metrics_http_start(d->config->metrics_listen,
+	    metrics_http_start(d->config->metrics_listen, 0,
 			       services_write_metrics, &d->services, &d->error);
 	return d->metrics_http != NULL ? 0 : -1;
 }

@@ -22,9 +22,6 @@
 #include "services.h"
 #include "trial.h"
 
-/* The counters, as text. */
-#define METRICS_TEXT_MAX (4 * 1024 * 1024)
-
 int
 manage_fail(struct manage *m, int code, const char *fmt, ...)
 {
@@ -181,7 +178,7 @@ stats(struct manage *m)
 	bool as_it_is = request_has(m->request, "prometheus");
 	DYNBUF_AUTO text;
 
-	dynbuf_init(&text, METRICS_TEXT_MAX);
+	dynbuf_init(&text, METRICS_PAGE_MAX);
 	if (!services_write_metrics(m->services, &text))
 		return manage_fail(m, EX_SOFTWARE, "Too many metrics");
 	if (as_it_is) {

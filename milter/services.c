@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "services.h"
 
+#include <stdlib.h>
 #include <time.h>
 
 #include "http_pool.h"
@@ -8,6 +9,16 @@
 #include "keystore.h"
 #include "metrics.h"
 #include "rate_limit.h"
+
+static int64_t
+now_ms(void)
+{
+	struct timespec t;
+
+	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
+		abort();
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
 
 bool
 services_write_metrics(void *arg, struct dynbuf *out)
@@ -20,7 +31,7 @@ services_write_metrics(void *arg, struct dynbuf *out)
 	key_cache_state(s->key_cache, &cache);
 	http_pool_state(s->http, &http);
 	now = (struct metrics_now){
-		.uptime_seconds = (double)(time(NULL) - s->started),
+		.started = s->started,
 		.sessions = atomic_load(&s->sessions),
 		.handoffs = atomic_load(&s->handoffs),
 		.http_calls = http.calls,
@@ -28,7 +39,7 @@ services_write_metrics(void *arg, struct dynbuf *out)
 		.http_failed = http.failed,
 		.cached_keys = cache.entries,
 		.local_keys = keystore_count(s->keystore),
-		.limited_names = rate_limit_count(s->limits),
+		.limited_names = rate_limit_count(s->limits, now_ms()),
 		.cache_hits = cache.hits,
 		.cache_misses = cache.misses,
 		.draining = atomic_load(&s->draining),

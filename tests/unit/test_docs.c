@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "milter/config.h"
+#include "milter/metrics.h"
 #include "policy/address.h"
 #include "policy/body.h"
 #include "policy/dialect.h"
@@ -179,11 +180,39 @@ test_bounds(void **state)
 	}
 }
 
+/* Both ways: what stands in the section is a metric. */
+static void
+test_metrics_are_documented(void **state)
+{
+	g_autofree char *page = read_page("man/txmilter.8");
+	const char *at = strstr(page, ".Sh METRICS");
+	const char *end = at ? strstr(at + 1, "\n.Sh ") : NULL;
+	size_t in_table = 0;
+	size_t in_page = 0;
+
+	(void)state;
+	assert_non_null(end);
+	for (; metrics_name(in_table) != NULL; in_table++) {
+		g_autofree char *text =
+		    item(page, ".Sh METRICS", metrics_name(in_table));
+
+		if (text == NULL)
+			fail_msg("%s is not in the manual",
+				 metrics_name(in_table));
+	}
+	while ((at = strstr(at, "\n.It Cm ")) != NULL && at < end) {
+		in_page++;
+		at++;
+	}
+	assert_int_equal(in_page, in_table);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_options_are_documented),
+		cmocka_unit_test(test_metrics_are_documented),
 		cmocka_unit_test(test_documented_options_exist),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_bounds),
