@@ -1085,7 +1085,7 @@ test_log_of_throttling(void **state)
 			  " mech=PLAIN tls=no wait=");
 	assert_non_null(at);
 	assert_int_equal(sscanf(strstr(at, "wait="), "wait=%u\n", &wait), 1);
-	assert_in_range(wait, 1, 60);
+	assert_in_range(wait, 30, 60);
 	assert_null(strstr(text, "good"));
 	server_stop(s);
 	rate_limit_free(&limits.failures);
