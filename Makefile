@@ -184,7 +184,7 @@ LINK_test_metrics_http := metrics_http listener log
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_retry_memory := retry_memory crypto store log
-LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log
+LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit
 LINK_test_sasl_protocol := sasl_protocol
 LINK_test_store := store log
 

@@ -22,6 +22,8 @@
 #include "crypto.h"
 #include "key_check.h"
 #include "log.h"
+#include "metrics.h"
+#include "rate_limit.h"
 #include "sasl_mailbox.h"
 #include "sasl_protocol.h"
 
@@ -214,6 +216,30 @@ send_reply(struct connection *c, int len)
 #define WHO(r) (r)->client, (r)->mech, (r)->tls ? "yes" : "no"
 
 static void
+count_failure(const struct connection *c, enum metrics_auth why)
+{
+	if (c->sasl->limits.metrics != NULL)
+		metrics_auth_failed(c->sasl->limits.metrics, why);
+}
+
+typedef unsigned rate_limit_fn(struct rate_limit *r, const char *kind,
+			       const char *name, unsigned n, unsigned count,
+			       unsigned seconds, int64_t now_ms);
+
+/* A token of this client's address, to ask for or to take. Seconds until there
+ * is one, or 0. */
+static unsigned
+failure_token(const struct connection *c, rate_limit_fn *fn)
+{
+	const struct sasl_limits *l = &c->sasl->limits;
+
+	if (l->failures == NULL)
+		return 0;
+	return fn(l->failures, "auth", c->request.client, 1, l->auth_failures,
+		  60, now_ms());
+}
+
+static void
 start_check(struct connection *c)
 {
 	struct sasl_request *r = &c->request;
@@ -235,6 +261,21 @@ fail(struct connection *c, const char *reason)
 }
 
 static void
+check_unless_throttled(struct connection *c)
+{
+	unsigned wait = failure_token(c, rate_limit_ask);
+
+	if (wait == 0) {
+		start_check(c);
+		return;
+	}
+	log_info("sasl", "auth result=throttled " WHO_FORMAT " wait=%u",
+		 WHO(&c->request), wait);
+	count_failure(c, METRICS_AUTH_THROTTLED);
+	c->broken = true;
+}
+
+static void
 take_line(struct connection *c, const char *line, size_t len)
 {
 	struct sasl_request *r = &c->request;
@@ -246,16 +287,18 @@ take_line(struct connection *c, const char *line, size_t len)
 		send_reply(c, sasl_reply_continue(c->out, sizeof(c->out), r));
 		break;
 	case SASL_CHECK:
-		start_check(c);
+		check_unless_throttled(c);
 		break;
 	case SASL_REFUSE:
 		log_info("sasl",
 			 "auth result=refused " WHO_FORMAT " reason=\"%s\"",
 			 WHO(r), r->reason);
+		count_failure(c, METRICS_AUTH_MALFORMED);
 		fail(c, r->reason);
 		break;
 	case SASL_HANGUP:
 		log_warning("sasl", "protocol error, connection closed");
+		count_failure(c, METRICS_AUTH_MALFORMED);
 		c->broken = true;
 		break;
 	}
@@ -287,6 +330,7 @@ take_lines(struct connection *c)
 		if (end == NULL && left == sizeof(c->in)) {
 			log_warning("sasl", "line too long, "
 					    "connection closed");
+			count_failure(c, METRICS_AUTH_MALFORMED);
 			c->broken = true;
 		}
 		if (end == NULL)
@@ -353,12 +397,15 @@ answer(struct connection *c, enum key_status status, const struct identity *id)
 		answer_good(c, id);
 	} else if (status == KEY_WRONG) {
 		log_info("sasl", "auth result=wrong " WHO_FORMAT, WHO(r));
+		count_failure(c, METRICS_AUTH_WRONG);
+		(void)failure_token(c, rate_limit_take);
 		fail(c, "the API key is wrong or revoked");
 	} else {
 		log_warning("sasl",
 			    "auth result=unknown " WHO_FORMAT
 			    " reason=\"cannot tell now\"",
 			    WHO(r));
+		count_failure(c, METRICS_AUTH_UNKNOWN);
 		c->broken = true;
 	}
 }
@@ -468,11 +515,13 @@ close_late(struct sasl *s)
 	int64_t now = now_ms();
 
 	while ((c = TAILQ_FIRST(&s->waiting)) != NULL && c->deadline <= now) {
-		if (c->ask != NULL)
+		if (c->ask != NULL) {
 			log_warning("sasl",
 				    "auth result=unknown " WHO_FORMAT
 				    " reason=\"no answer in time\"",
 				    WHO(&c->request));
+			count_failure(c, METRICS_AUTH_UNKNOWN);
+		}
 		connection_close(c);
 	}
 	if (s->accept_again != 0 && s->accept_again <= now)
@@ -584,14 +633,15 @@ struct sasl *
 sasl_start(int listen_fd, struct key_check *keys,
 	   const struct sasl_limits *limits, const char **error_r)
 {
-	static const struct sasl_limits defaults = {
-		.answer_ms = SASL_ANSWER_MS,
-		.connections = SASL_CONNECTIONS_MAX,
-	};
 	struct sasl *s = must_calloc(sizeof(*s));
 
 	s->keys = keys;
-	s->limits = limits != NULL ? *limits : defaults;
+	if (limits != NULL)
+		s->limits = *limits;
+	if (s->limits.answer_ms == 0)
+		s->limits.answer_ms = SASL_ANSWER_MS;
+	if (s->limits.connections == 0)
+		s->limits.connections = SASL_CONNECTIONS_MAX;
 	s->listen_fd = listen_fd;
 	LIST_INIT(&s->all);
 	TAILQ_INIT(&s->waiting);

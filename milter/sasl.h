@@ -6,7 +6,12 @@
  * for a key check: the answer is posted back to the loop. Good key: OK with
  * user=<account>:<keyid>. Wrong: FAIL with a reason (the client hears 535).
  * Cannot tell, or no answer within SASL_ANSWER_MS: the connection is closed,
- * which is the only way to a 454 (Postfix gives up by itself at 10 s).
+ * which is the only way to a 454 (Postfix gives up by itself at 10 s): of
+ * what FAIL can say Postfix 3.7 reads nothing but the reason.
+ *
+ * A client's address from which too many keys were wrong hears 454 as well,
+ * before its key is looked at. A wrong key takes one of its tokens, a good one
+ * none; keys that are checked at the same time all count as before the first.
  */
 #ifndef TXM_MILTER_SASL_H
 #define TXM_MILTER_SASL_H
@@ -16,16 +21,23 @@
 #define SASL_CONNECTIONS_MAX 10000
 
 struct key_check;
+struct metrics;
+struct rate_limit;
 struct sasl;
 
 struct sasl_limits {
-	unsigned answer_ms;
-	unsigned connections;
+	unsigned answer_ms;	     /* 0: the above */
+	unsigned connections;	     /* 0: the above */
+	struct rate_limit *failures; /* where they are counted, as "auth" and
+				      * the address; NULL: no limit */
+	unsigned auth_failures;	 /* a minute, for each address; 0: no limit */
+	struct metrics *metrics; /* NULL: none */
 };
 
 /* Takes a listening, non-blocking socket (owned from now on; closed at stop,
- * or when it cannot start). limits: NULL for the two above. NULL and *error_r
- * (static) when it cannot start. */
+ * or when it cannot start). limits (copied; what it points to must
+ * outlive it): NULL for all zeros. NULL and *error_r (static) when it cannot
+ * start. */
 struct sasl *sasl_start(int listen_fd, struct key_check *keys,
 			const struct sasl_limits *limits, const char **error_r);
 

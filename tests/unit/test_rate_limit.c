@@ -96,7 +96,7 @@ static const struct {
 	{ "no time is no limit",
 	  5,
 	  0,
-	  { { 0, TAKE, 5, 0 }, { 0, TAKE, 5, 0 } } },
+	  { { 0, TAKE, 5, 0 }, { 0, TAKE, 5, 0 }, { 1, TAKE, 5, 0 } } },
 	{ "a clock that stands, goes back and on",
 	  1,
 	  10,
@@ -157,7 +157,7 @@ static const struct {
 	    { YEAR * INT64_C(1000) - 1, ASK, 1, 1 },
 	    { YEAR * INT64_C(1000), TAKE, 1, 0 } } },
 	{ "over the bounds is at the bounds",
-	  MOST + 1,
+	  4000000000u,
 	  YEAR + 1,
 	  { { 0, TAKE, 4000000000u, 0 }, { 0, ASK, MOST, YEAR } } },
 };

@@ -35,7 +35,10 @@
 
 #include "milter/key_check.h"
 #include "milter/log.h"
+#include "milter/metrics.h"
+#include "milter/rate_limit.h"
 #include "milter/sasl_protocol.h"
+#include "policy/dynbuf.h"
 
 /* A wait that takes this long has failed. */
 #define PATIENCE_MS 60000
@@ -77,6 +80,7 @@ struct key_check {
 };
 
 static atomic_int identities;
+static atomic_uint questions;
 
 static struct identity *
 identity_for(const char *key)
@@ -128,6 +132,7 @@ key_check_ask(struct key_check *kc, const char *key, size_t len,
 	char text[SASL_SECRET_MAX + 1];
 
 	assert_non_null(q);
+	atomic_fetch_add(&questions, 1);
 	memcpy(text, key, len);
 	text[len] = '\0';
 	*q = (struct question){ .fn = fn, .arg = arg, .status = KEY_GOOD };
@@ -250,11 +255,9 @@ listen_at(const struct sockaddr_un *address)
 	return fd;
 }
 
-/* 0 stands for the default. */
 static struct server *
-server_start(unsigned answer_ms, unsigned connections)
+server_start_with(const struct sasl_limits *limits)
 {
-	struct sasl_limits limits = { SASL_ANSWER_MS, SASL_CONNECTIONS_MAX };
 	struct server *s = calloc(1, sizeof(*s));
 	const char *error = NULL;
 
@@ -265,15 +268,20 @@ server_start(unsigned answer_ms, unsigned connections)
 	snprintf(s->address.sun_path, sizeof(s->address.sun_path), "%s/sock",
 		 s->dir);
 	keys_start(&s->keys);
-	if (answer_ms != 0)
-		limits.answer_ms = answer_ms;
-	if (connections != 0)
-		limits.connections = connections;
-	s->sasl = sasl_start(listen_at(&s->address), &s->keys,
-			     answer_ms || connections ? &limits : NULL, &error);
+	s->sasl = sasl_start(listen_at(&s->address), &s->keys, limits, &error);
 	if (s->sasl == NULL)
 		fail_msg("%s", error);
 	return s;
+}
+
+/* 0 stands for the default. */
+static struct server *
+server_start(unsigned answer_ms, unsigned connections)
+{
+	const struct sasl_limits limits = { .answer_ms = answer_ms,
+					    .connections = connections };
+
+	return server_start_with(answer_ms || connections ? &limits : NULL);
 }
 
 /* Also checks that no answer was forgotten. */
@@ -930,6 +938,201 @@ test_log_of_no_answer_in_time(void **state)
 	server_stop(s);
 }
 
+#define FROM(address, id, response) \
+	"AUTH\t" id "\tPLAIN\trip=" address "\tresp=" response "\n"
+#define A "192.0.2.1"
+#define B "2001:db8::1"
+
+/* Requests on a connection of their own, which `want` is all the answer to;
+ * then the server hangs up, or does not. */
+static void
+expect_talk(const struct server *s, const char *name, const char *requests,
+	    const char *want, bool end)
+{
+	int fd = client_open(s);
+
+	client_puts(fd, requests);
+	expect(name, fd, want);
+	if (end)
+		expect_end(name, fd);
+	else
+		expect_alive(name, fd);
+	close(fd);
+}
+
+static void
+test_throttling(void **state)
+{
+	static const struct {
+		const char *name, *request, *want;
+		bool end; /* what makes Postfix say 454 */
+		unsigned asked;
+	} rows[] = {
+		{ "good", FROM(A, "1", GOOD), OK("1", "good"), false, 1 },
+		{ "good takes none", FROM(A, "1", GOOD), OK("1", "good"), false,
+		  1 },
+		{ "late, too", FROM(A, "1", GOOD_LATE), OK("1", "good-late"),
+		  false, 1 },
+		{ "unknown takes none", FROM(A, "1", UNKNOWN), "", true, 1 },
+		{ "first", FROM(A, "1", WRONG), FAIL("1"), false, 1 },
+		{ "second", FROM(A, "1", WRONG_LATE), FAIL("1"), false, 1 },
+		{ "refused takes none", FROM(A, "1", "AAAA"),
+		  "FAIL\t1\treason=the password holds a control character, it "
+		  "must be an API key\n",
+		  false, 0 },
+		{ "third, and another", FROM(A, "1", WRONG) FROM(B, "2", WRONG),
+		  FAIL("1") FAIL("2"), false, 2 },
+		{ "empty", FROM(A, "1", WRONG), "", true, 0 },
+		{ "empty for good ones", FROM(A, "1", GOOD), "", true, 0 },
+		{ "nothing is answered then",
+		  FROM(A, "1", GOOD) FROM(B, "2", GOOD), "", true, 0 },
+		{ "others", FROM(B, "1", GOOD), OK("1", "good"), false, 1 },
+		{ "as a part", FROM("192.0.2.10", "1", GOOD), OK("1", "good"),
+		  false, 1 },
+		{ "no address is one address",
+		  "AUTH\t1\tPLAIN\tresp=" WRONG "\n"
+		  "AUTH\t2\tPLAIN\tresp=" WRONG "\n"
+		  "AUTH\t3\tPLAIN\tresp=" WRONG "\n",
+		  FAIL("1") FAIL("2") FAIL("3"), false, 3 },
+		{ "and it is empty", "AUTH\t1\tPLAIN\tresp=" GOOD "\n", "",
+		  true, 0 },
+		{ "LOGIN is asked for the key, which is not looked at",
+		  "AUTH\t1\tLOGIN\trip=" A "\nCONT\t1\tdXNlcg==\n"
+		  "CONT\t1\t" LOGIN_GOOD_LATE "\n",
+		  "CONT\t1\tVXNlcm5hbWU6\nCONT\t1\tUGFzc3dvcmQ6\n", true, 0 },
+	};
+	/* One comes back each 20 seconds, which is more than this takes. */
+	struct sasl_limits limits = { .failures = rate_limit_new(100),
+				      .auth_failures = 3 };
+	struct server *s = server_start_with(&limits);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		unsigned before = atomic_load(&questions);
+
+		expect_talk(s, rows[i].name, rows[i].request, rows[i].want,
+			    rows[i].end);
+		if (atomic_load(&questions) - before != rows[i].asked)
+			fail_msg("%s: asked %u times", rows[i].name,
+				 atomic_load(&questions) - before);
+	}
+	server_stop(s);
+	rate_limit_free(&limits.failures);
+}
+
+static void
+test_no_throttling(void **state)
+{
+	struct rate_limit *failures = rate_limit_new(100);
+	const struct sasl_limits rows[] = {
+		{ .auth_failures = 1 },
+		{ .failures = failures },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct server *s = server_start_with(&rows[i]);
+
+		for (unsigned j = 0; j < 10; j++)
+			expect_talk(s, "wrong", FROM(A, "1", WRONG), FAIL("1"),
+				    false);
+		server_stop(s);
+	}
+	rate_limit_free(&failures);
+}
+
+/* Throttled until a token is back, here after a second. */
+static void
+test_throttled_for_a_while(void **state)
+{
+	static const struct timespec nap = { .tv_sec = 1,
+					     .tv_nsec = 100000000 };
+	struct sasl_limits limits = { .failures = rate_limit_new(100),
+				      .auth_failures = 60 };
+	struct server *s = server_start_with(&limits);
+	char line[512];
+	int fd = client_open(s);
+
+	(void)state;
+	do
+		client_puts(fd, FROM(A, "1", WRONG));
+	while (client_gets(fd, line, sizeof(line)));
+	close(fd);
+	nanosleep(&nap, NULL);
+	expect_talk(s, "a while later", FROM(A, "1", GOOD), OK("1", "good"),
+		    false);
+	server_stop(s);
+	rate_limit_free(&limits.failures);
+}
+
+static void
+test_log_of_throttling(void **state)
+{
+	struct sasl_limits limits = { .failures = rate_limit_new(100),
+				      .auth_failures = 1 };
+	struct server *s = server_start_with(&limits);
+	struct capture c;
+	char text[8192];
+	const char *at;
+	unsigned wait = 0;
+
+	(void)state;
+	capture_begin(&c);
+	expect_talk(s, "wrong", FROM(A, "1", WRONG), FAIL("1"), false);
+	expect_talk(s, "throttled", FROM(A, "1", GOOD), "", true);
+	capture_end(&c, text, sizeof(text));
+	at = strstr(text, "]: sasl: auth result=throttled client=" A
+			  " mech=PLAIN tls=no wait=");
+	assert_non_null(at);
+	assert_int_equal(sscanf(strstr(at, "wait="), "wait=%u\n", &wait), 1);
+	assert_in_range(wait, 30, 60);
+	assert_null(strstr(text, "good"));
+	server_stop(s);
+	rate_limit_free(&limits.failures);
+}
+
+static void
+test_metrics(void **state)
+{
+	static const char *const want[] = {
+		"{reason=\"wrong\"} 2\n",     "{reason=\"malformed\"} 3\n",
+		"{reason=\"throttled\"} 3\n", "{reason=\"unknown\"} 2\n",
+		"{reason=\"mistyped\"} 0\n",
+	};
+	struct sasl_limits limits = { .answer_ms = 50,
+				      .failures = rate_limit_new(100),
+				      .auth_failures = 2,
+				      .metrics = metrics_new() };
+	struct server *s = server_start_with(&limits);
+	static const struct metrics_now now;
+	static char long_line[SASL_LINE_MAX + 2];
+	struct dynbuf page;
+
+	(void)state;
+	expect_talk(s, "good", FROM(A, "1", GOOD), OK("1", "good"), false);
+	expect_talk(s, "unknown", FROM(A, "1", UNKNOWN), "", true);
+	expect_talk(s, "no answer in time", FROM(A, "1", GOOD_HELD), "", true);
+	expect_talk(s, "refused", "AUTH\t1\tXOAUTH2\n",
+		    "FAIL\t1\treason=unknown mechanism, use PLAIN or LOGIN\n",
+		    false);
+	expect_talk(s, "broken", "CONT\t9\t\n", "", true);
+	memset(long_line, 'x', sizeof(long_line) - 1);
+	expect_talk(s, "line too long", long_line, "", true);
+	for (int i = 0; i < 2; i++)
+		expect_talk(s, "wrong", FROM(A, "1", WRONG), FAIL("1"), false);
+	for (int i = 0; i < 3; i++)
+		expect_talk(s, "throttled", FROM(A, "1", WRONG), "", true);
+	server_stop(s);
+	dynbuf_init(&page, METRICS_PAGE_MAX);
+	assert_true(metrics_write(limits.metrics, &now, &page));
+	for (size_t i = 0; i < sizeof(want) / sizeof(*want); i++)
+		if (strstr(dynbuf_str(&page), want[i]) == NULL)
+			fail_msg("not in the page: %s", want[i]);
+	dynbuf_clear(&page);
+	metrics_free(&limits.metrics);
+	rate_limit_free(&limits.failures);
+}
+
 static void
 test_too_many_connections(void **state)
 {
@@ -1149,6 +1352,11 @@ main(void)
 		cmocka_unit_test(test_no_reader),
 		cmocka_unit_test(test_log),
 		cmocka_unit_test(test_log_of_no_answer_in_time),
+		cmocka_unit_test(test_throttling),
+		cmocka_unit_test(test_no_throttling),
+		cmocka_unit_test(test_throttled_for_a_while),
+		cmocka_unit_test(test_log_of_throttling),
+		cmocka_unit_test(test_metrics),
 		cmocka_unit_test(test_too_many_connections),
 		cmocka_unit_test(test_no_descriptors_for_accept),
 		cmocka_unit_test(test_descriptor_freed_for_accept),
