@@ -18,9 +18,9 @@ add_term(struct dynbuf *out, const char *term, const char *text)
 	int room = COLUMN - 2;
 
 	if (strlen(term) >= (size_t)room)
-		(void)dynbuf_addf(out, "  %s\n%*s%s", term, COLUMN, "", text);
+		(void)dynbuf_addf(out, "  %s\n%*s%s\n", term, COLUMN, "", text);
 	else
-		(void)dynbuf_addf(out, "  %-*s%s", room, term, text);
+		(void)dynbuf_addf(out, "  %-*s%s\n", room, term, text);
 }
 
 static void
@@ -28,11 +28,11 @@ add_option(struct dynbuf *out, const struct command_option *o)
 {
 	char term[TERM_MAX];
 
-	(void)snprintf(term, sizeof(term), "%s%s%s%s",
+	(void)snprintf(term, sizeof(term), "%s%s%s%s%s",
 		       o->name[1] == '\0' ? "-" : "--", o->name,
-		       o->value ? " " : "", o->value ? o->value : "");
+		       o->value ? " " : "", o->value ? o->value : "",
+		       o->many ? " ..." : "");
 	add_term(out, term, o->help);
-	(void)dynbuf_adds(out, o->many ? " (may be repeated)\n" : "\n");
 }
 
 void
@@ -74,7 +74,6 @@ ctl_help_program(const char *group, struct dynbuf *out)
 		(void)snprintf(term, sizeof(term), "%s%s%s", c->name,
 			       *c->operands ? " " : "", c->operands);
 		add_term(out, term, c->summary);
-		(void)dynbuf_adds(out, "\n");
 	}
 	(void)dynbuf_adds(out, "\n");
 	add_own_options(out);
@@ -90,7 +89,7 @@ ctl_help_command(const struct command *c, struct dynbuf *out)
 	(void)dynbuf_addf(out, "usage: txmilterctl %s%s%s%s\n\n  %s\n", c->name,
 			  has_options ? " [OPTION ...]" : "",
 			  *c->operands ? " " : "", c->operands, c->summary);
-	if (c->input == COMMAND_READS_LINES)
+	if (c->input != COMMAND_NO_INPUT)
 		(void)dynbuf_adds(out, "  FILE may be -, standard input.\n");
 	if (!has_options)
 		return;
