@@ -233,8 +233,7 @@ take_long(struct scan *s, const char *text)
 
 	/* A name of one letter has one dash. */
 	if (n < 2 || n >= sizeof(name))
-		return fail(s, "there is no option --%.*s",
-			    n < sizeof(name) ? (int)n : NAME_MAX_LEN, text);
+		return fail(s, "there is no option --%.*s", NAME_MAX_LEN, text);
 	memcpy(name, text, n);
 	name[n] = '\0';
 	return take_option(s, name, text[n] == '=' ? text + n + 1 : NULL);

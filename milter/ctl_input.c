@@ -19,7 +19,7 @@
 struct ctl_lines {
 	char *name;
 	int fd;
-	char *buf;
+	char *buf; /* of size + 1 bytes, to see whether more comes */
 	size_t size;
 	size_t len;  /* bytes in buf */
 	size_t used; /* of them handed out */
@@ -175,7 +175,7 @@ ctl_lines_open(const char *file, size_t piece_max, struct ctl_lines **l_r,
 		return code;
 	l = calloc(1, sizeof(*l));
 	if (l == NULL || (l->name = strdup(name_of(file))) == NULL ||
-	    (l->buf = malloc(piece_max)) == NULL)
+	    (l->buf = malloc(piece_max + 1)) == NULL)
 		abort();
 	l->fd = fd;
 	l->size = piece_max;
@@ -192,7 +192,7 @@ ctl_lines_close(struct ctl_lines **lp)
 	if (l == NULL)
 		return;
 	(void)close(l->fd);
-	crypto_wipe(l->buf, l->size);
+	crypto_wipe(l->buf, l->size + 1);
 	free(l->buf);
 	free(l->name);
 	free(l);
@@ -206,8 +206,9 @@ fill(struct ctl_lines *l, char **error_r)
 	memmove(l->buf, l->buf + l->used, l->len - l->used);
 	l->len -= l->used;
 	l->used = 0;
-	while (!l->ended && l->len < l->size) {
-		ssize_t n = read_some(l->fd, l->buf + l->len, l->size - l->len);
+	while (!l->ended && l->len <= l->size) {
+		ssize_t n =
+		    read_some(l->fd, l->buf + l->len, l->size + 1 - l->len);
 
 		if (n < 0)
 			return fail(error_r, EX_NOINPUT, "%s: %m", l->name);
@@ -245,13 +246,14 @@ ctl_lines_next(struct ctl_lines *l, struct ctl_piece *piece_r, char **error_r)
 	if (code != 0)
 		return code;
 	piece_r->len = l->len;
-	last = memrchr(l->buf, '\n', l->len);
-	if (!l->ended && last == NULL)
-		return fail(error_r, EX_DATAERR,
-			    "%s: line %lu is longer than %zu bytes", l->name,
-			    l->line, l->size);
-	if (!l->ended)
+	if (l->len > l->size) {
+		last = memrchr(l->buf, '\n', l->size);
+		if (last == NULL)
+			return fail(error_r, EX_DATAERR,
+				    "%s: line %lu is longer than %zu bytes",
+				    l->name, l->line, l->size);
 		piece_r->len = (size_t)(last + 1 - l->buf);
+	}
 	l->used = piece_r->len;
 	count(l, piece_r);
 	return 0;
