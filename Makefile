@@ -154,6 +154,7 @@ UNIT_MILTER := \
 	test_control_message \
 	test_crypto \
 	test_ctl_arguments \
+	test_ctl_docs \
 	test_docs \
 	test_http_pool \
 	test_key_cache \
@@ -171,8 +172,9 @@ LINK_test_control_client := control_client control_message milter_wire crypto \
 	listener
 LINK_test_control_message := control_message
 LINK_test_crypto := crypto
+LINK_test_ctl_docs := commands ctl_arguments
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands crypto
-LINK_test_docs := commands config ctl_arguments listener log
+LINK_test_docs := config listener log
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table crypto store log
