@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-#   make          the daemon, build/release/txmilter
+#   make          the daemon and its client, build/release/txmilter and
+#                 txmilterctl
 #   make check    installs what the tests need and runs every test
 #   make demo     a private Postfix, the daemon and a stand-in API, with mail
 #   make bench    throughput, latency, CPU and memory, against no milter and the barest
@@ -39,6 +40,7 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DTXMILTER_VERSION='"$(VERSION)"' -I. -g \
 	-pthread $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -pthread $(OPT) $(LDFLAGS)
 POLICY_LIBS = $(shell $(PKG_CONFIG) --libs gmime-3.0 jansson)
+CTL_LIBS = $(shell $(PKG_CONFIG) --libs gmime-3.0 jansson libcrypto inih)
 DAEMON_LIBS = $(shell $(PKG_CONFIG) --libs $(PKGS)) -lmilter
 
 POLICY_SRC := \
@@ -102,13 +104,33 @@ MILTER_SRC := \
 	milter/trial.c \
 	milter/trial_page.c
 
+# The client: what it shares with the daemon, and what is its own.
+CTL_SRC := \
+	milter/commands.c \
+	milter/config.c \
+	milter/control_client.c \
+	milter/control_message.c \
+	milter/crypto.c \
+	milter/ctl_arguments.c \
+	milter/ctl_help.c \
+	milter/ctl_input.c \
+	milter/ctl_request.c \
+	milter/listener.c \
+	milter/log.c \
+	milter/milter_wire.c \
+	milter/txmilterctl.c
+
 POLICY_OBJ := $(POLICY_SRC:%.c=$(B)/%.o)
 MILTER_OBJ := $(MILTER_SRC:%.c=$(B)/%.o)
+CTL_OBJ := $(CTL_SRC:%.c=$(B)/%.o)
 
-all: $(B)/txmilter
+all: $(B)/txmilter $(B)/txmilterctl
 
 $(B)/txmilter: $(B)/milter/main.o $(MILTER_OBJ) $(B)/libpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
+
+$(B)/txmilterctl: $(CTL_OBJ) $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS)
 
 $(B)/libpolicy.a: $(POLICY_OBJ)
 	rm -f $@
@@ -147,6 +169,8 @@ UNIT_MILTER := \
 	test_control_client \
 	test_control_message \
 	test_crypto \
+	test_ctl_arguments \
+	test_ctl_docs \
 	test_docs \
 	test_http_pool \
 	test_key_cache \
@@ -171,6 +195,9 @@ LINK_test_control_client := control_client control_message milter_wire crypto \
 LINK_test_control_message := control_message
 LINK_test_crypto := crypto
 LINK_test_docs := config listener log metrics
+LINK_test_ctl_docs := commands ctl_arguments
+LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands crypto
+LINK_test_docs := config listener log
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table crypto store log
@@ -296,12 +323,17 @@ demo: deps
 
 install: all
 	install -D -m 0755 $(B)/txmilter $(DESTDIR)$(PREFIX)/sbin/txmilter
+	install -D -m 0755 $(B)/txmilterctl $(DESTDIR)$(PREFIX)/sbin/txmilterctl
+	install -D -m 0644 packaging/completion/txmilterctl \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/txmilterctl
 	install -D -m 0644 packaging/postfix/master.cf.txmilter \
 		$(DESTDIR)$(PREFIX)/share/txmilter/postfix/master.cf.txmilter
 	install -D -m 0644 packaging/postfix/txmilter_header_checks \
 		$(DESTDIR)$(PREFIX)/share/txmilter/postfix/txmilter_header_checks
 	install -D -m 0644 man/txmilter.8 \
 		$(DESTDIR)$(PREFIX)/share/man/man8/txmilter.8
+	install -D -m 0644 man/txmilterctl.8 \
+		$(DESTDIR)$(PREFIX)/share/man/man8/txmilterctl.8
 	install -D -m 0644 man/txmilter.conf.5 \
 		$(DESTDIR)$(PREFIX)/share/man/man5/txmilter.conf.5
 	install -D -m 0644 man/txmilter-headers.7 \

@@ -4,36 +4,38 @@
 #include <string.h>
 
 /* What an account can be given when its key is made, and later. */
-#define ACCOUNT_OPTIONS                                               \
-	{ "dialect", "NAME", false, "whose X- headers it uses" },     \
-	    { "route", "ID[:NAME]", true, "a route it may send by" }, \
-	    { "default-route", "ID", false,                           \
-	      "the one taken when a message names none" },            \
-	    { "sender", "ADDRESS|DOMAIN", true,                       \
-	      "what From may be; nothing given: anything" },          \
-	    { "from-ip", "ADDRESS[/BITS]", true,                      \
-	      "where its keys may be used from" },                    \
-	    { "rate", "N/TIME", false,                                \
-	      "messages in that time, for each key" },                \
-	    { "recipient-rate", "N/TIME", false,                      \
-	      "messages in that time, to each recipient" },           \
-	{                                                             \
-		"api-key-file", "FILE", false,                        \
-		    "the key that the API knows the account by"       \
+#define ACCOUNT_OPTIONS                                                \
+	{ "dialect", "NAME", false, "whose X- headers it uses" },      \
+	    { "route", "ID[:NAME]", true, "a route it may send by" },  \
+	    { "default-route", "ID", false,                            \
+	      "the one taken when a message names none" },             \
+	    { "sender", "ADDRESS|DOMAIN", true,                        \
+	      "what From may be (default: anything)" },                \
+	    { "from-ip", "ADDRESS[/BITS]", true,                       \
+	      "where its keys may be used from (default: anywhere)" }, \
+	    { "rate", "N/TIME", false,                                 \
+	      "messages in that time, for each key: 100/1m" },         \
+	    { "recipient-rate", "N/TIME", false,                       \
+	      "messages in that time, to each recipient: 5/1h" },      \
+	{                                                              \
+		"api-key-file", "FILE", false,                         \
+		    "its first line is the account's key at the API"   \
 	}
 
-#define KEY_OPTIONS                                               \
-	{ "label", "TEXT", false, "what the key is for" },        \
-	    { "not-before", "TIME", false, "good from then on" }, \
-	{                                                         \
-		"expires", "TIME", false, "good until then"       \
+#define KEY_OPTIONS                                                       \
+	{ "label", "TEXT", false, "what the key is for" },                \
+	    { "not-before", "TIME", false,                                \
+	      "good from then on: 12h from now, 2027-01-31" },            \
+	{                                                                 \
+		"expires", "TIME", false,                                 \
+		    "good until then: 30d from now, 2027-01-31T12:00:00Z" \
 	}
 
 static const struct command commands[] = {
 	{ "ping", "", "say whether the daemon answers", 0, false, { { 0 } } },
 	{ "status",
 	  "",
-	  "uptime, sessions, hand-offs, pool, caches and the API's health",
+	  "sessions, hand-offs, keys, the API's health",
 	  0,
 	  false,
 	  { { 0 } } },
@@ -43,23 +45,23 @@ static const struct command commands[] = {
 	  0,
 	  false,
 	  { { "prometheus", NULL, false, "in Prometheus' text format" },
-	    { "watch", NULL, false, "again every second, on one screen" } } },
+	    { "watch", NULL, false, "again every second, until Ctrl-C" } } },
 	{ "reload", "", "read the configuration again", 0, false, { { 0 } } },
 	{ "drain",
 	  "on|off",
-	  "answer new mail with 451 while what is under way ends",
+	  "answer new mail with 451, or take mail again",
 	  0,
 	  false,
 	  { { 0 } } },
 	{ "log-level",
 	  "error|warning|info|debug",
-	  "change what is logged until the next start",
+	  "log this much until the next start",
 	  0,
 	  false,
 	  { { 0 } } },
 	{ "conf",
 	  "[OPTION ...]",
-	  "the configuration, as the daemon would read it",
+	  "the configuration as the daemon would read it",
 	  0,
 	  true,
 	  { { "n", NULL, false, "only what the file sets" },
@@ -78,16 +80,16 @@ static const struct command commands[] = {
 	  { { 0 } } },
 	{ "route test",
 	  "ACCOUNT [ROUTE]",
-	  "which route a message would take that names this one, or none",
+	  "the route of a message that names this one, or none",
 	  0,
 	  false,
 	  { { 0 } } },
 	{ "key add",
 	  "",
-	  "make a key and show it once; its account too, if it is new",
+	  "make a key, and its account if it is new; show it once",
 	  0,
 	  false,
-	  { { "account", "NAME", false, "whose key it is" },
+	  { { "account", "NAME", false, "whose key it is (required)" },
 	    KEY_OPTIONS,
 	    ACCOUNT_OPTIONS } },
 	{ "key import",
@@ -101,8 +103,10 @@ static const struct command commands[] = {
 	  "the keys, of one account or of all",
 	  0,
 	  false,
-	  { { "export", NULL, false, "as JSON lines for import, secrets not" },
-	    { "after", "KEYID", false, "only what comes behind that one" },
+	  { { "export", NULL, false,
+	      "as JSON lines for key import, without secrets" },
+	    { "after", "KEYID", false,
+	      "only keys behind that one in the list" },
 	    { "most", "N", false, "at most so many" } } },
 	{ "key show", "KEYID", "a key and its account", 0, false, { { 0 } } },
 	{ "key disable",
@@ -114,34 +118,36 @@ static const struct command commands[] = {
 	{ "key enable", "KEYID", "accept it again", 0, false, { { 0 } } },
 	{ "key revoke",
 	  "KEYID",
-	  "remove the key, at once and for ever",
+	  "remove the key, for ever",
 	  0,
 	  false,
 	  { { 0 } } },
 	{ "key rotate",
 	  "KEYID",
-	  "make a new key for the same account",
+	  "make a new key in its place and show it once",
 	  0,
 	  false,
 	  { { "grace", "TIME", false,
-	      "how long the old one stays good (default 0s)" } } },
+	      "how long the old one stays good: 1h, 2d (default 0s)" } } },
 	{ "key flush",
 	  "[KEYID]",
-	  "forget what the API said about one key or all",
+	  "forget what the API said about a key, or all",
 	  0,
 	  false,
 	  { { 0 } } },
 	{ "try",
 	  "FILE",
-	  "show what would become of a message, and hand nothing over",
+	  "show what would become of a message; nothing is sent",
 	  COMMAND_TRIES_MESSAGE,
 	  false,
-	  { { "account", "NAME", false, "as if this account sent it" },
-	    { "key-file", "FILE", false, "as if the key in it was used" },
+	  { { "account", "NAME", false, "as if this account sent it; or:" },
+	    { "key-file", "FILE", false,
+	      "as if the key in its first line was used" },
 	    { "from", "ADDRESS", false, "envelope sender (default <>)" },
 	    { "rcpt", "ADDRESS", true,
 	      "envelope recipient (default: those of To and Cc)" },
-	    { "html", "OUT", false, "write it as a page to look at, too" } } },
+	    { "html", "OUT", false,
+	      "write a page for a browser to OUT, print nothing" } } },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
