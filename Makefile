@@ -115,6 +115,8 @@ CTL_SRC := \
 	milter/ctl_help.c \
 	milter/ctl_input.c \
 	milter/ctl_request.c \
+	milter/ctl_talk.c \
+	milter/ctl_try.c \
 	milter/listener.c \
 	milter/log.c \
 	milter/milter_wire.c \
@@ -195,9 +197,9 @@ LINK_test_control_client := control_client control_message milter_wire crypto \
 LINK_test_control_message := control_message
 LINK_test_crypto := crypto
 LINK_test_docs := config listener log metrics
+LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
+	crypto
 LINK_test_ctl_docs := commands ctl_arguments
-LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands crypto
-LINK_test_docs := config listener log
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table crypto store log
