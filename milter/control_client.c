@@ -326,11 +326,14 @@ send_body(struct control_client *c, const char *body, size_t len)
 	return 0;
 }
 
+/* A message that is tried has macros, too, as every message of an MTA: those
+ * of the request before it would go on to count. */
 static int
 send_envelope(struct control_client *c, const struct transaction *t)
 {
-	if (t->macro != NULL &&
-	    !milter_wire_macro(&c->out, 'M', CONTROL_MACRO, t->macro))
+	if (!milter_wire_macro(&c->out, 'M',
+			       t->macro ? CONTROL_MACRO : "{auth_authen}",
+			       t->macro ? t->macro : ""))
 		abort();
 	if (send_strings(c, 'M', &t->from, 1) != 0)
 		return -1;

@@ -243,13 +243,18 @@ stop_housekeeper(struct daemon *d)
 static int
 start_sasl(struct daemon *d)
 {
+	const struct sasl_limits limits = {
+		.failures = d->services.limits,
+		.auth_failures = d->config->auth_failures,
+		.metrics = d->services.metrics,
+	};
 	const char *why;
 	int fd = listener_open(d->config->sasl_socket, d->config->socket_group,
 			       &d->error);
 
 	if (fd < 0)
 		return -1;
-	d->sasl = sasl_start(fd, &settings, &why);
+	d->sasl = sasl_start(fd, d->services.keys, &limits, &why);
 	return d->sasl != NULL ? 0 : fail(d, why);
 }
 
