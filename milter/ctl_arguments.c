@@ -231,8 +231,7 @@ take_long(struct scan *s, const char *text)
 	char name[NAME_MAX_LEN];
 	size_t n = strcspn(text, "=");
 
-	/* A name of one letter has one dash. */
-	if (n < 2 || n >= sizeof(name))
+	if (n == 0 || n >= sizeof(name))
 		return fail(s, "there is no option --%.*s", NAME_MAX_LEN, text);
 	memcpy(name, text, n);
 	name[n] = '\0';

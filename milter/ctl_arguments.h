@@ -7,8 +7,8 @@
  *
  * COMMAND is the longest name in the table that the words give. Its options
  * stand behind it, before, between and behind operands: --name value,
- * --name=value, --switch; -n where the name is one letter. The program's own
- * options may stand anywhere. "--" ends options, "-" is an operand.
+ * --name=value, --switch; also -n where the name is one letter. The program's
+ *own options may stand anywhere. "--" ends options, "-" is an operand.
  */
 #ifndef TXM_MILTER_CTL_ARGUMENTS_H
 #define TXM_MILTER_CTL_ARGUMENTS_H

@@ -5,12 +5,14 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "commands.h"
+#include "config.h"
 #include "control.h"
 #include "ctl_arguments.h"
 #include "ctl_help.h"
@@ -51,19 +53,94 @@ usage(char *error)
 	return ctl_complain_and_free(EX_USAGE, error);
 }
 
-/* What config.c is to have:
- *
- *	int config_print(const char *file, enum config_print_mode mode,
- *			 const char *option, struct dynbuf *out,
- *			 char **error_r);
- *
- * with CONFIG_PRINT_SET for -n, CONFIG_PRINT_DEFAULTS for -d, else
- * CONFIG_PRINT_ALL; once for each operand, or once with NULL. */
-static int
-print_configuration(const struct ctl_arguments *a)
+static bool
+is_option(const char *name)
 {
-	return ctl_complain(EX_UNAVAILABLE, "%s is not built in",
-			    a->command->name);
+	struct config_option_info o;
+
+	for (size_t i = 0; config_option(i, &o); i++) {
+		if (strcmp(o.name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int
+check_conf(const struct ctl_arguments *a)
+{
+	if (ctl_arguments_option(a, "n") != NULL &&
+	    ctl_arguments_option(a, "d") != NULL)
+		return ctl_complain(EX_USAGE, "conf: -n or -d, not both");
+	if (a->json)
+		return ctl_complain(EX_USAGE,
+				    "conf: prints the file's form only");
+	for (size_t i = 0; i < a->n_operands; i++) {
+		if (!is_option(a->operands[i]))
+			return ctl_complain(EX_USAGE,
+					    "conf: there is no option \"%s\"",
+					    a->operands[i]);
+	}
+	return 0;
+}
+
+static int
+add_conf(const struct ctl_arguments *a, const char *option, struct dynbuf *out)
+{
+	enum config_print_mode mode =
+	    ctl_arguments_option(a, "n") != NULL   ? CONFIG_PRINT_SET
+	    : ctl_arguments_option(a, "d") != NULL ? CONFIG_PRINT_DEFAULTS
+						   : CONFIG_PRINT_ALL;
+	char *error;
+
+	if (config_print(a->config_file ? a->config_file : CTL_CONFIG_FILE,
+			 mode, option, out, &error) == 0)
+		return 0;
+	return ctl_complain_and_free(EX_CONFIG, error);
+}
+
+static bool
+is_named(const struct ctl_arguments *a, const char *option)
+{
+	for (size_t i = 0; i < a->n_operands; i++) {
+		if (strcmp(a->operands[i], option) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* In the table's order, whatever that of the operands: what has no section
+ * must come before the sections. */
+static int
+add_named_conf(const struct ctl_arguments *a, struct dynbuf *out)
+{
+	struct config_option_info o;
+	int code = 0;
+
+	for (size_t i = 0; code == 0 && config_option(i, &o); i++) {
+		if (is_named(a, o.name))
+			code = add_conf(a, o.name, out);
+	}
+	return code;
+}
+
+static int
+print_configuration(struct ctl *ctl)
+{
+	const struct ctl_arguments *a = &ctl->args;
+	DYNBUF_AUTO text;
+	int code = check_conf(a);
+
+	dynbuf_init(&text, CONTROL_ANSWER_MAX);
+	if (code == 0 && a->n_operands == 0)
+		code = add_conf(a, NULL, &text);
+	else if (code == 0)
+		code = add_named_conf(a, &text);
+	if (code != 0)
+		return code;
+	/* The empty line before a section that nothing stands above. */
+	(void)dynbuf_adds(&ctl->output,
+			  dynbuf_str(&text) + (*dynbuf_str(&text) == '\n'));
+	return ctl_print(&ctl->output);
 }
 
 static int
@@ -172,7 +249,7 @@ static int
 run(struct ctl *ctl)
 {
 	if (ctl->args.command->local)
-		return print_configuration(&ctl->args);
+		return print_configuration(ctl);
 	switch (ctl->args.command->input) {
 	case COMMAND_READS_LINES:
 		return send_lines(ctl);
