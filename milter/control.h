@@ -24,12 +24,13 @@
  *	                                an empty line, then what the command
  *reads
  *
- * An answer: a line "EXITCODE NONCE", where the code is one of sysexits(3),
- * then the command's output, which is an error text unless the code is 0.
+ * An answer: a line "EXITCODE NONCE", where the code is one of sysexits(3) and
+ * the nonce "-" when there will be no further request, then the command's
+ * output, which is an error text unless the code is 0.
  *
  * After the request "try", the next message on the connection that has no
  * CONTROL_MACRO is tried and not handed over; its replaced body is the answer,
- * of the same form, without a nonce.
+ * of the same form, with "-" for a nonce: the one before still counts.
  */
 #ifndef TXM_MILTER_CONTROL_H
 #define TXM_MILTER_CONTROL_H
