@@ -327,6 +327,7 @@ is_silent(const struct fake *f, char command)
 	return strchr("MRLN", command) != NULL;
 }
 
+/* As libmilter keeps them: new macros of a step take the place of the old. */
 static void
 keep_macro(struct fake *f, const char *data, size_t len)
 {
@@ -334,9 +335,11 @@ keep_macro(struct fake *f, const char *data, size_t len)
 	const char *value = name + strlen(name) + 1;
 
 	assert_true(value < data + len);
-	assert_string_equal(name, CONTROL_MACRO);
 	assert_int_equal(data[0], 'M');
-	(void)snprintf(f->macro, sizeof(f->macro), "%s", value);
+	if (strcmp(name, CONTROL_MACRO) == 0)
+		(void)snprintf(f->macro, sizeof(f->macro), "%s", value);
+	else
+		f->macro[0] = '\0';
 }
 
 static void
@@ -719,7 +722,7 @@ test_try(void **state)
 	static const char text[] = "Subject: a\n b\nTo:x\n\nhello\n";
 	static const char *const to[] = { "<b@x>", "<c@x>" };
 	static const char want[] =
-	    "M<a@x>\0|R<b@x>\0|R<c@x>\0|LSubject\0a\n b\0|LTo\0x\0|N|"
+	    "D|M<a@x>\0|R<b@x>\0|R<c@x>\0|LSubject\0a\n b\0|LTo\0x\0|N|"
 	    "B|hello\r\nE|";
 	struct control_message m;
 	struct control_failure failure;
