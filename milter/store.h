@@ -59,7 +59,7 @@ int store_read_prefix(struct store *s, enum store_table t, const void *prefix,
 /* Calls fn for the records in the order of their keys, from behind `after`
  * (after_len 0: from the first) on, until it says false. What changes
  * meanwhile is seen as it was or as it is. fn sees the store's own memory and
- * must not call it. 0, or -1 (logged). */
+ * must not write to it. 0, or -1 (logged). */
 typedef bool store_walk_fn(void *arg, const void *key, size_t key_len,
 			   const void *value, size_t len);
 int store_walk(struct store *s, enum store_table t, const void *after,
