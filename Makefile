@@ -68,6 +68,8 @@ POLICY_SRC := \
 
 # Everything of the daemon but main(), so that tests can link it.
 MILTER_SRC := \
+	milter/account_cache.c \
+	milter/account_record.c \
 	milter/callbacks.c \
 	milter/commands.c \
 	milter/config.c \
@@ -80,8 +82,11 @@ MILTER_SRC := \
 	milter/key_cache.c \
 	milter/key_check.c \
 	milter/key_known.c \
+	milter/key_lines.c \
 	milter/key_table.c \
+	milter/key_used.c \
 	milter/key_wait.c \
+	milter/keystore.c \
 	milter/limits.c \
 	milter/listener.c \
 	milter/log.c \

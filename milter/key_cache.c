@@ -82,9 +82,9 @@ base32_digit(char c)
 	return c >= '2' && c <= '7' ? c - '2' + 26 : -1;
 }
 
-/* False when id is none. 16 digits are 80 bits, without rest. */
-static bool
-decode_id(const char *id, uint8_t prefix_r[KEY_ID_BYTES])
+/* 16 digits are 80 bits, without rest. */
+bool
+key_id_decode(const char *id, uint8_t prefix_r[KEY_ID_BYTES])
 {
 	uint32_t bits = 0;
 	unsigned have = 0;
@@ -112,7 +112,7 @@ key_id_is_valid(const char *id)
 {
 	uint8_t prefix[KEY_ID_BYTES];
 
-	return decode_id(id, prefix);
+	return key_id_decode(id, prefix);
 }
 
 void
@@ -326,7 +326,7 @@ key_cache_get_by_id(struct key_cache *c, const char *key_id,
 	struct view v;
 
 	memset(record_r, 0, sizeof(*record_r));
-	if (!decode_id(key_id, prefix) ||
+	if (!key_id_decode(key_id, prefix) ||
 	    !look_up(c, prefix, sizeof(prefix), &v))
 		return false;
 	fill(record_r, &v);
@@ -474,7 +474,7 @@ key_cache_drop(struct key_cache *c, const char *key_id)
 	char *value;
 	size_t len;
 
-	if (!decode_id(key_id, id))
+	if (!key_id_decode(key_id, id))
 		return;
 	while (!revoke_in_memory(c, id, sizeof(id), KEY_IS_GONE, 0, &changes)) {
 		if (read_record(c, id, sizeof(id), &v, &value, &len) != 1)

@@ -51,6 +51,10 @@ bool key_is_plausible(const char *key, size_t len);
 /* True when id has the form of a key id. */
 bool key_id_is_valid(const char *id);
 
+/* The beginning of the hash that a key id stands for; false when it is none.
+ */
+bool key_id_decode(const char *id, uint8_t prefix_r[KEY_ID_BYTES]);
+
 /* The key id of a key. */
 void key_id_of(const char *key, size_t len, char id_r[KEY_ID_LEN + 1]);
 

@@ -11,9 +11,9 @@
  * error is told from a wrong key. Imported keys may have any form
  * key_is_plausible() allows.
  *
- * Reading a key that is in the page cache takes no lock and no copy of the
- * account: accounts are parsed once, counted, and dropped when they change.
- * Thread-safe.
+ * A lookup reads the store's memory map, which takes no lock; the account is
+ * parsed once and shared, behind one short lock of many. Up to
+ * KEYSTORE_ACCOUNTS_CACHED accounts are kept parsed. Thread-safe.
  */
 #ifndef TXM_MILTER_KEYSTORE_H
 #define TXM_MILTER_KEYSTORE_H
@@ -27,8 +27,10 @@
 #define KEYSTORE_PREFIX "txk_"
 #define KEYSTORE_KEY_LEN 62
 #define KEYSTORE_LABEL_MAX 128
+#define KEYSTORE_ACCOUNTS_CACHED 10240
 
 struct account;
+struct crypto_seal;
 struct dynbuf;
 struct keystore;
 struct store;
@@ -51,14 +53,13 @@ struct keystore *keystore_new(struct store *store,
 			      const struct crypto_seal *seal);
 void keystore_free(struct keystore **ks);
 
-/* What a lookup found: the key, its account (counted, not changed by anybody:
- * keystore_found_clear()), and the account's API key unsealed, "" when it has
- * none. */
+/* What a lookup found: the key, its account (a share: account_share() it to
+ * keep it), and when GOOD the account's API key unsealed, "" when it has none.
+ */
 struct keystore_found {
 	struct keystore_key key;
-	const struct account *account;
+	struct account *account;
 	char api_key[KEY_MAX + 1];
-	void *ref;
 };
 void keystore_found_clear(struct keystore_found *f);
 
@@ -67,11 +68,15 @@ enum keystore_answer {
 	KEYSTORE_REFUSED,  /* here, but disabled, not yet or no more good, or
 			    * its account is disabled; found_r is set */
 	KEYSTORE_NOT_HERE, /* maybe somewhere else */
-	KEYSTORE_MISTYPED, /* begins like one of ours; its checksum is wrong */
-	KEYSTORE_ERROR,	   /* disk (logged) */
+	KEYSTORE_MISTYPED, /* not here, and it begins like one of ours but its
+			    * length or checksum is wrong */
+	KEYSTORE_ERROR,	   /* disk, or what was sealed with another secret
+			    * (logged) */
 };
 
-/* By the key or by its id. GOOD notes that it was used. */
+/* By the key or by its id. GOOD notes that it was used. found_r is empty
+ * unless said above; keystore_found_clear() it either way. last_used is not
+ * looked up. */
 enum keystore_answer keystore_find(struct keystore *ks, const char *key,
 				   size_t len, int64_t now,
 				   struct keystore_found *found_r);
@@ -79,13 +84,22 @@ enum keystore_answer keystore_find_id(struct keystore *ks, const char *key_id,
 				      int64_t now,
 				      struct keystore_found *found_r);
 
+/* By its id; notes no use. 1 found, 0 not, -1 disk (logged). */
+int keystore_key(struct keystore *ks, const char *key_id,
+		 struct keystore_key *k_r);
+
+/* Printable UTF-8 of at most KEYSTORE_LABEL_MAX bytes; may be empty. */
+bool keystore_label_is_valid(const char *label);
+
 /* Makes a key for an account that is there. key_r gets the key: the only time
  * it can be seen; wipe it. k: label and times are taken from it, the rest is
  * set in it. 0, or -1: no such account, or disk (logged). */
 int keystore_make(struct keystore *ks, struct keystore_key *k,
 		  char key_r[KEYSTORE_KEY_LEN + 1]);
 
-/* Adds or replaces. 0, or -1 (logged). api_key NULL: keep what is there. */
+/* Adds or replaces. 0, or -1 (logged). api_key NULL: keep what is there; "":
+ * none; else it must be plausible as a key. A key's id is that of its hash;
+ * its account must be there. */
 int keystore_put_account(struct keystore *ks, const struct account *a,
 			 const char *api_key);
 int keystore_put_key(struct keystore *ks, const struct keystore_key *k);
@@ -102,9 +116,11 @@ int keystore_set_expires(struct keystore *ks, const char *key_id,
 			 int64_t expires);
 int keystore_revoke(struct keystore *ks, const char *key_id);
 
-/* Calls fn for each, in the order of ids, from behind `after` (NULL: the
- * first) on, until fn says false. False when disk cannot be read. fn must not
- * call the keystore. */
+/* Calls fn for each, from behind `after` (NULL: the first) on, until fn says
+ * false: accounts in the order of ids, keys in that of their hashes (base32:
+ * digits come after letters). False when disk cannot be read or `after` is no
+ * id. What cannot be decoded is skipped, and logged. fn must not change the
+ * keystore. */
 typedef bool keystore_key_fn(void *arg, const struct keystore_key *k);
 typedef bool keystore_account_fn(void *arg, const struct account *a);
 bool keystore_each_key(struct keystore *ks, const char *after,
@@ -120,17 +136,20 @@ bool keystore_each_account(struct keystore *ks, const char *after,
  *	{"key":"..." or "sha256":"hex","of":"acme","label":"...",
  *	 "status":"enabled","created":0,"not_before":0,"expires":0}
  *
- * A key's account must be there or come in an earlier line. Returns how many
- * lines were taken, or -1 and what is wrong ("line 3: ...", free()).
+ * A key's account must be there or come in an earlier line; a member that is
+ * not known is an error, for a typing error must not make a key that never
+ * expires. Empty lines are skipped. Returns how many lines were taken, or -1
+ * and what is wrong, without any of the text ("line 3: ...", free()).
+ * first_line: the number of the first one, for a file that comes in pieces.
  */
 long keystore_import(struct keystore *ks, const char *text, size_t len,
-		     char **error_r);
+		     unsigned long first_line, char **error_r);
 
 /* One line of the above, without secrets. False when out is full. */
 bool keystore_export_key(const struct keystore_key *k, struct dynbuf *out);
 bool keystore_export_account(const struct account *a, struct dynbuf *out);
 
-/* How many; SIZE_MAX when disk cannot say. */
+/* How many keys; SIZE_MAX when disk cannot say. */
 size_t keystore_count(struct keystore *ks);
 
 /* Writes the times of last use that are not on disk yet: now and then. */

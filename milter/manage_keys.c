@@ -312,9 +312,8 @@ manage_key_import(struct manage *m)
 	unsigned long first_line = first ? strtoul(first, NULL, 10) : 1;
 	char *error;
 	int code;
-	long n =
-	    keystore_import(m->services->keystore, first_line,
-			    m->request->input, m->request->input_len, &error);
+	long n = keystore_import(m->services->keystore, m->request->input,
+				 m->request->input_len, first_line, &error);
 
 	if (n >= 0) {
 		report_number(&m->report, "lines", (uint64_t)n);

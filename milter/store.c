@@ -5,13 +5,16 @@
  * transactions are short and end in the thread that began them, but callers
  * wander between threads: MDB_NOTLS binds a reader slot to the transaction
  * and not to the thread, so that slots are not used up by threads that come
- * and go.
+ * and go. Beginning one takes a lock that all share; renewing one does not, so
+ * that those that ended are kept for the next reader.
  */
 #include "store.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +25,15 @@
 #define FILE_NAME "txmilter.mdb"
 /* Read transactions open at the same time, over all threads. */
 #define READERS_MAX 1024
+/* Of those, kept when nobody reads; looked for in so many places. */
+#define IDLE_READERS 64
+#define IDLE_TRIES 8
+/* Records of a walk between which nothing is held. */
+#define WALK_RECORDS 1000
+/* Copies of the list of free pages, for a change of many records. */
+#define FREE_LIST_PAGES 8
+/* What a record takes but for its key and value, at most. */
+#define RECORD_HEAD 16
 /* Pages that only deleting may use, at most this part of the map: LMDB copies
  * what it changes, so in a map that is wholly full nothing could be deleted
  * any more. A page for each record of a batch, and some more. */
@@ -29,8 +41,9 @@
 #define RESERVE_PART 8
 
 static const char *const table_names[STORE_TABLES] = {
-	[STORE_KEYS] = "keys",
-	[STORE_RETRY] = "retry",
+	[STORE_KEYS] = "keys",		 [STORE_RETRY] = "retry",
+	[STORE_ACCOUNTS] = "accounts",	 [STORE_LOCAL_KEYS] = "local_keys",
+	[STORE_LAST_USED] = "last_used",
 };
 
 struct store {
@@ -38,6 +51,7 @@ struct store {
 	size_t page_size;
 	size_t reserve; /* pages */
 	MDB_dbi tables[STORE_TABLES];
+	_Atomic(MDB_txn *) idle[IDLE_READERS];
 };
 
 struct doomed {
@@ -169,6 +183,12 @@ store_close(struct store **s)
 {
 	if (*s == NULL)
 		return;
+	for (size_t i = 0; i < IDLE_READERS; i++) {
+		MDB_txn *txn = atomic_load(&(*s)->idle[i]);
+
+		if (txn != NULL)
+			mdb_txn_abort(txn);
+	}
 	if ((*s)->env != NULL)
 		mdb_env_close((*s)->env);
 	free(*s);
@@ -213,26 +233,48 @@ copy_out(const MDB_val *v, size_t *len_r)
 	return copy;
 }
 
-int
-store_get(struct store *s, enum store_table t, const void *key, size_t key_len,
-	  char **value_r, size_t *len_r)
+/* Threads begin to look at different places. */
+static size_t
+first_idle(void)
 {
-	MDB_val k = as_val(key, key_len), v;
-	MDB_txn *txn;
-	int rc;
+	uint64_t self = (uint64_t)(uintptr_t)pthread_self();
 
-	if (!key_fits(key_len))
-		return failed(t, "read", MDB_BAD_VALSIZE);
-	rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
-	if (rc != 0)
-		return failed(t, "read", rc);
-	rc = mdb_get(txn, s->tables[t], &k, &v);
-	if (rc == 0)
-		*value_r = copy_out(&v, len_r);
+	return (size_t)(self * 0x9e3779b97f4a7c15ull >> 32) % IDLE_READERS;
+}
+
+static int
+begin_read(struct store *s, MDB_txn **txn_r)
+{
+	size_t at = first_idle();
+
+	for (size_t i = 0; i < IDLE_TRIES; i++) {
+		MDB_txn *txn =
+		    atomic_exchange(&s->idle[(at + i) % IDLE_READERS], NULL);
+
+		if (txn == NULL)
+			continue;
+		*txn_r = txn;
+		if (mdb_txn_renew(txn) == 0)
+			return 0;
+		mdb_txn_abort(txn);
+	}
+	return mdb_txn_begin(s->env, NULL, MDB_RDONLY, txn_r);
+}
+
+static void
+end_read(struct store *s, MDB_txn *txn)
+{
+	size_t at = first_idle();
+
+	mdb_txn_reset(txn);
+	for (size_t i = 0; i < IDLE_TRIES; i++) {
+		MDB_txn *none = NULL;
+
+		if (atomic_compare_exchange_strong(
+			&s->idle[(at + i) % IDLE_READERS], &none, txn))
+			return;
+	}
 	mdb_txn_abort(txn);
-	if (rc == 0)
-		return 1;
-	return rc == MDB_NOTFOUND ? 0 : failed(t, "read", rc);
 }
 
 static bool
@@ -259,30 +301,177 @@ find_prefix(MDB_txn *txn, MDB_dbi table, const void *prefix, size_t prefix_len,
 	return rc;
 }
 
+/* Where a record that was found goes. */
+struct target {
+	uint8_t *key; /* NULL: the whole key was given */
+	size_t *key_len;
+	char **copy; /* or else: */
+	void *value;
+	size_t size;
+	size_t *len;
+};
+
+static int
+take_record(const struct target *to, const MDB_val *k, const MDB_val *v)
+{
+	if (to->copy == NULL && v->mv_size > to->size)
+		return MDB_BAD_VALSIZE;
+	if (to->key != NULL) {
+		memcpy(to->key, k->mv_data, k->mv_size);
+		*to->key_len = k->mv_size;
+	}
+	if (to->copy != NULL) {
+		*to->copy = copy_out(v, to->len);
+		return 0;
+	}
+	memcpy(to->value, v->mv_data, v->mv_size);
+	*to->len = v->mv_size;
+	return 0;
+}
+
+static int
+read_record(struct store *s, enum store_table t, const void *key,
+	    size_t key_len, const struct target *to)
+{
+	MDB_val k = as_val(key, key_len), v;
+	MDB_txn *txn;
+	int rc;
+
+	if (!key_fits(key_len))
+		return failed(t, "read", MDB_BAD_VALSIZE);
+	rc = begin_read(s, &txn);
+	if (rc != 0)
+		return failed(t, "read", rc);
+	if (to->key == NULL)
+		rc = mdb_get(txn, s->tables[t], &k, &v);
+	else
+		rc = find_prefix(txn, s->tables[t], key, key_len, &k, &v);
+	if (rc == 0)
+		rc = take_record(to, &k, &v);
+	end_read(s, txn);
+	if (rc == 0)
+		return 1;
+	return rc == MDB_NOTFOUND ? 0 : failed(t, "read", rc);
+}
+
+int
+store_get(struct store *s, enum store_table t, const void *key, size_t key_len,
+	  char **value_r, size_t *len_r)
+{
+	const struct target to = { .copy = value_r, .len = len_r };
+
+	return read_record(s, t, key, key_len, &to);
+}
+
 int
 store_get_prefix(struct store *s, enum store_table t, const void *prefix,
 		 size_t prefix_len, uint8_t *key_r, size_t *key_len_r,
 		 char **value_r, size_t *len_r)
 {
-	MDB_val k, v;
-	MDB_txn *txn;
+	const struct target to = { .key = key_r,
+				   .key_len = key_len_r,
+				   .copy = value_r,
+				   .len = len_r };
+
+	return read_record(s, t, prefix, prefix_len, &to);
+}
+
+int
+store_read(struct store *s, enum store_table t, const void *key, size_t key_len,
+	   void *value_r, size_t size, size_t *len_r)
+{
+	const struct target to = { .value = value_r,
+				   .size = size,
+				   .len = len_r };
+
+	return read_record(s, t, key, key_len, &to);
+}
+
+int
+store_read_prefix(struct store *s, enum store_table t, const void *prefix,
+		  size_t prefix_len, uint8_t *key_r, size_t *key_len_r,
+		  void *value_r, size_t size, size_t *len_r)
+{
+	const struct target to = { .key = key_r,
+				   .key_len = key_len_r,
+				   .value = value_r,
+				   .size = size,
+				   .len = len_r };
+
+	return read_record(s, t, prefix, prefix_len, &to);
+}
+
+/* A place in a table: behind that key; len 0: before the first. */
+struct place {
+	uint8_t key[STORE_KEY_MAX];
+	size_t len;
+	bool end; /* nothing comes, or nothing is wanted */
+};
+
+static int
+first_behind(MDB_cursor *cursor, const struct place *p, MDB_val *k, MDB_val *v)
+{
 	int rc;
 
-	if (!key_fits(prefix_len))
-		return failed(t, "read", MDB_BAD_VALSIZE);
-	rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
-	if (rc != 0)
-		return failed(t, "read", rc);
-	rc = find_prefix(txn, s->tables[t], prefix, prefix_len, &k, &v);
-	if (rc == 0) {
-		memcpy(key_r, k.mv_data, k.mv_size);
-		*key_len_r = k.mv_size;
-		*value_r = copy_out(&v, len_r);
+	if (p->len == 0)
+		return mdb_cursor_get(cursor, k, v, MDB_FIRST);
+	*k = as_val(p->key, p->len);
+	rc = mdb_cursor_get(cursor, k, v, MDB_SET_RANGE);
+	if (rc == 0 && k->mv_size == p->len &&
+	    memcmp(k->mv_data, p->key, p->len) == 0)
+		rc = mdb_cursor_get(cursor, k, v, MDB_NEXT);
+	return rc;
+}
+
+static int
+walk_some(MDB_cursor *cursor, struct place *p, store_walk_fn *fn, void *arg)
+{
+	MDB_val k, v;
+	int rc = first_behind(cursor, p, &k, &v);
+
+	for (size_t n = 0; rc == 0; n++) {
+		if (k.mv_size > STORE_KEY_MAX)
+			return MDB_BAD_VALSIZE;
+		if (n == WALK_RECORDS)
+			return 0;
+		p->end = !fn(arg, k.mv_data, k.mv_size, v.mv_data, v.mv_size);
+		if (p->end)
+			return 0;
+		memcpy(p->key, k.mv_data, k.mv_size);
+		p->len = k.mv_size;
+		rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
 	}
-	mdb_txn_abort(txn);
-	if (rc == 0)
-		return 1;
-	return rc == MDB_NOTFOUND ? 0 : failed(t, "read", rc);
+	p->end = true;
+	return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* What a reader may still see cannot be used again by writers: a long walk is
+ * many short ones. */
+int
+store_walk(struct store *s, enum store_table t, const void *after,
+	   size_t after_len, store_walk_fn *fn, void *arg)
+{
+	struct place p = { .len = after_len };
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	int rc = 0;
+
+	if (after_len > STORE_KEY_MAX)
+		return failed(t, "walk", MDB_BAD_VALSIZE);
+	if (after_len > 0)
+		memcpy(p.key, after, after_len);
+	while (rc == 0 && !p.end) {
+		rc = begin_read(s, &txn);
+		if (rc != 0)
+			break;
+		rc = mdb_cursor_open(txn, s->tables[t], &cursor);
+		if (rc == 0) {
+			rc = walk_some(cursor, &p, fn, arg);
+			mdb_cursor_close(cursor);
+		}
+		end_read(s, txn);
+	}
+	return rc == 0 ? 0 : failed(t, "walk", rc);
 }
 
 /* LMDB's table 0 lists the free pages: records of a count and that many page
@@ -319,30 +508,47 @@ free_pages(const struct store *s, size_t *pages_r)
 	return rc;
 }
 
-/* Pages that the batch may take at worst; 0 when it only deletes. */
-static size_t
-pages_needed(const struct store *s, const struct store_write *v, size_t n)
+/* Pages that the change may take at worst; 0 when it only deletes. Each record
+ * takes a page of its own, a branch, and what is long; but all of them together
+ * take no more than what is there already, copied, and what is new, in pages
+ * that are half full. */
+static int
+pages_needed(const struct store *s, MDB_txn *txn, size_t records, size_t bytes,
+	     size_t *pages_r)
 {
-	size_t pages = 0;
+	size_t each = 2 * records + bytes / s->page_size, there = 0, fresh;
+	MDB_stat st;
 
-	for (size_t i = 0; i < n; i++)
-		if (v[i].value != NULL)
-			pages += v[i].len / s->page_size + 2;
-	return pages;
+	*pages_r = each;
+	for (size_t t = 0; t < STORE_TABLES; t++) {
+		int rc = mdb_stat(txn, s->tables[t], &st);
+
+		if (rc != 0)
+			return rc;
+		there += st.ms_branch_pages + st.ms_leaf_pages + st.ms_depth;
+	}
+	fresh = 2 * (bytes + records * (STORE_KEY_MAX + RECORD_HEAD)) /
+		    s->page_size +
+		FREE_LIST_PAGES;
+	if (there + fresh < each)
+		*pages_r = there + fresh;
+	return 0;
 }
 
 /* Refuses to put what would touch the reserve. Called by the writer, so that
  * nobody else takes the room meanwhile. */
 static int
-check_room(const struct store *s, size_t needed)
+check_room(const struct store *s, MDB_txn *txn, size_t records, size_t bytes)
 {
-	size_t total, unused, freed;
+	size_t total, unused, freed, needed;
 	MDB_envinfo info;
 	int rc;
 
-	if (needed == 0)
+	if (records == 0)
 		return 0;
 	rc = mdb_env_info(s->env, &info);
+	if (rc == 0)
+		rc = pages_needed(s, txn, records, bytes, &needed);
 	if (rc != 0)
 		return rc;
 	total = info.me_mapsize / s->page_size;
@@ -369,25 +575,123 @@ write_one(struct store *s, MDB_txn *txn, const struct store_write *w)
 	return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+struct store_change {
+	struct store *store;
+	MDB_txn *txn; /* NULL: could not be begun */
+	int rc;	      /* the first error; 0: none */
+	enum store_table table;
+};
+
+struct store_change *
+store_change_begin(struct store *s, size_t records, size_t bytes)
+{
+	struct store_change *c = need(calloc(1, sizeof(*c)));
+
+	c->store = s;
+	c->rc = mdb_txn_begin(s->env, NULL, 0, &c->txn);
+	if (c->rc != 0)
+		c->txn = NULL;
+	else
+		c->rc = check_room(s, c->txn, records, bytes);
+	return c;
+}
+
+static int
+note_found(struct store_change *c, enum store_table t, int rc)
+{
+	if (rc == 0 || rc == MDB_NOTFOUND)
+		return rc == 0;
+	c->rc = rc;
+	c->table = t;
+	return -1;
+}
+
+int
+store_change_get(struct store_change *c, enum store_table t, const void *key,
+		 size_t key_len, const void **value_r, size_t *len_r)
+{
+	MDB_val k = as_val(key, key_len), v;
+	int rc;
+
+	if (c->rc != 0)
+		return -1;
+	rc = key_fits(key_len) ? mdb_get(c->txn, c->store->tables[t], &k, &v)
+			       : MDB_BAD_VALSIZE;
+	if (rc == 0) {
+		*value_r = v.mv_data;
+		*len_r = v.mv_size;
+	}
+	return note_found(c, t, rc);
+}
+
+int
+store_change_find(struct store_change *c, enum store_table t,
+		  const void *prefix, size_t prefix_len, const void **key_r,
+		  size_t *key_len_r, const void **value_r, size_t *len_r)
+{
+	MDB_val k, v;
+	int rc;
+
+	if (c->rc != 0)
+		return -1;
+	rc = key_fits(prefix_len) ? find_prefix(c->txn, c->store->tables[t],
+						prefix, prefix_len, &k, &v)
+				  : MDB_BAD_VALSIZE;
+	if (rc == 0) {
+		*key_r = k.mv_data;
+		*key_len_r = k.mv_size;
+		*value_r = v.mv_data;
+		*len_r = v.mv_size;
+	}
+	return note_found(c, t, rc);
+}
+
+void
+store_change_put(struct store_change *c, const struct store_write *w)
+{
+	if (c->rc != 0)
+		return;
+	c->table = w->table;
+	c->rc = write_one(c->store, c->txn, w);
+}
+
+int
+store_change_end(struct store_change **cp, bool keep)
+{
+	struct store_change *c = *cp;
+	int rc = c->rc;
+
+	*cp = NULL;
+	if (rc == 0 && keep)
+		rc = mdb_txn_commit(c->txn);
+	else if (c->txn != NULL)
+		mdb_txn_abort(c->txn);
+	if (rc != 0) {
+		int why = failed(c->table, "write", rc);
+
+		rc = rc == MDB_MAP_FULL ? STORE_FULL : why;
+	}
+	free(c);
+	return rc;
+}
+
 int
 store_write(struct store *s, const struct store_write *v, size_t n)
 {
-	MDB_txn *txn;
-	int rc;
+	struct store_change *c;
+	size_t puts = 0, bytes = 0;
 
 	if (n == 0)
 		return 0;
-	rc = mdb_txn_begin(s->env, NULL, 0, &txn);
-	if (rc != 0)
-		return failed(v->table, "write", rc);
-	rc = check_room(s, pages_needed(s, v, n));
-	for (size_t i = 0; i < n && rc == 0; i++)
-		rc = write_one(s, txn, &v[i]);
-	if (rc == 0)
-		rc = mdb_txn_commit(txn);
-	else
-		mdb_txn_abort(txn);
-	return rc == 0 ? 0 : failed(v->table, "write", rc);
+	for (size_t i = 0; i < n; i++) {
+		puts += v[i].value != NULL;
+		bytes += v[i].value != NULL ? v[i].len : 0;
+	}
+	c = store_change_begin(s, puts, bytes);
+	c->table = v->table;
+	for (size_t i = 0; i < n; i++)
+		store_change_put(c, &v[i]);
+	return store_change_end(&c, true);
 }
 
 struct sweep {
@@ -421,7 +725,7 @@ find_expired(struct store *s, enum store_table t, struct sweep *w)
 {
 	MDB_cursor *cursor;
 	MDB_txn *txn;
-	int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+	int rc = begin_read(s, &txn);
 
 	if (rc != 0)
 		return rc;
@@ -430,7 +734,7 @@ find_expired(struct store *s, enum store_table t, struct sweep *w)
 		rc = collect(w, cursor);
 		mdb_cursor_close(cursor);
 	}
-	mdb_txn_abort(txn);
+	end_read(s, txn);
 	return rc;
 }
 
@@ -502,11 +806,11 @@ store_count(struct store *s, enum store_table t)
 {
 	MDB_stat st;
 	MDB_txn *txn;
-	int rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
+	int rc = begin_read(s, &txn);
 
 	if (rc == 0) {
 		rc = mdb_stat(txn, s->tables[t], &st);
-		mdb_txn_abort(txn);
+		end_read(s, txn);
 	}
 	if (rc == 0)
 		return st.ms_entries;

@@ -1022,12 +1022,12 @@ static _Thread_local struct gate *after_reading;
 
 /* In the place of LMDB's: the store ends each read with it. */
 void
-mdb_txn_abort(MDB_txn *txn)
+mdb_txn_reset(MDB_txn *txn)
 {
 	union {
 		void *object;
 		void (*function)(MDB_txn *);
-	} real = { dlsym(RTLD_NEXT, "mdb_txn_abort") };
+	} real = { dlsym(RTLD_NEXT, "mdb_txn_reset") };
 	struct gate *g = after_reading;
 
 	real.function(txn);

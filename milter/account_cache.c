@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+#include "account_cache.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "log.h"
+#include "store.h"
+
+/* A power of two, about twice what a shard holds. */
+#define BUCKETS 512
+
+struct entry {
+	struct account_record record;
+	struct entry *chain;
+	TAILQ_ENTRY(entry) links;
+};
+
+TAILQ_HEAD(entry_list, entry);
+
+struct shard {
+	pthread_mutex_t lock; /* guards all below */
+	uint64_t changes;
+	size_t n;
+	struct entry_list used; /* the last one first */
+	struct entry *buckets[BUCKETS];
+};
+
+struct account_cache {
+	struct store *store;
+	size_t max; /* of a shard */
+	struct shard shards[ACCOUNT_CACHE_SHARDS];
+};
+
+static void *
+need(void *p)
+{
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+struct account_cache *
+account_cache_new(struct store *store, size_t max_accounts)
+{
+	struct account_cache *c = need(calloc(1, sizeof(*c)));
+
+	c->store = store;
+	c->max =
+	    (max_accounts + ACCOUNT_CACHE_SHARDS - 1) / ACCOUNT_CACHE_SHARDS;
+	for (size_t i = 0; i < ACCOUNT_CACHE_SHARDS; i++) {
+		TAILQ_INIT(&c->shards[i].used);
+		if (pthread_mutex_init(&c->shards[i].lock, NULL) != 0)
+			abort();
+	}
+	return c;
+}
+
+/* FNV-1a, 64 bits; ids are the operator's, who floods only himself. */
+static uint64_t
+hash_of(const char *id)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+
+	for (; *id != '\0'; id++)
+		h = (h ^ (unsigned char)*id) * 0x100000001b3u;
+	return h;
+}
+
+static struct shard *
+shard_of(struct account_cache *c, uint64_t hash)
+{
+	return &c->shards[(hash >> 32) % ACCOUNT_CACHE_SHARDS];
+}
+
+/* Here and below: under the shard's lock. */
+static struct entry **
+find(struct shard *s, uint64_t hash, const char *id)
+{
+	struct entry **at = &s->buckets[hash % BUCKETS];
+
+	while (*at != NULL && strcmp((*at)->record.account->id, id) != 0)
+		at = &(*at)->chain;
+	return at;
+}
+
+static void
+remove_entry(struct shard *s, struct entry **at)
+{
+	struct entry *e = *at;
+
+	*at = e->chain;
+	TAILQ_REMOVE(&s->used, e, links);
+	s->n--;
+	account_record_clear(&e->record);
+	free(e);
+}
+
+static void
+empty(struct shard *s)
+{
+	struct entry *e;
+
+	while ((e = TAILQ_FIRST(&s->used)) != NULL)
+		remove_entry(s, find(s, hash_of(e->record.account->id),
+				     e->record.account->id));
+}
+
+void
+account_cache_free(struct account_cache **cp)
+{
+	struct account_cache *c = *cp;
+
+	if (c == NULL)
+		return;
+	for (size_t i = 0; i < ACCOUNT_CACHE_SHARDS; i++) {
+		empty(&c->shards[i]);
+		(void)pthread_mutex_destroy(&c->shards[i].lock);
+	}
+	free(c);
+	*cp = NULL;
+}
+
+static void
+share(const struct account_record *from, struct account_record *to)
+{
+	to->account = account_share(from->account);
+	to->sealed_len = from->sealed_len;
+	memcpy(to->sealed, from->sealed, from->sealed_len);
+}
+
+static bool
+look(struct shard *s, uint64_t hash, const char *id,
+     struct account_record *record_r, uint64_t *changes_r)
+{
+	struct entry *e;
+
+	pthread_mutex_lock(&s->lock);
+	*changes_r = s->changes;
+	e = *find(s, hash, id);
+	if (e != NULL) {
+		share(&e->record, record_r);
+		if (TAILQ_FIRST(&s->used) != e) {
+			TAILQ_REMOVE(&s->used, e, links);
+			TAILQ_INSERT_HEAD(&s->used, e, links);
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	return e != NULL;
+}
+
+/* Unless it changed since it was read, or another thread was faster. */
+static void
+adopt(struct account_cache *c, uint64_t hash, const struct account_record *r,
+      uint64_t changes)
+{
+	struct shard *s = shard_of(c, hash);
+	struct entry *e = need(calloc(1, sizeof(*e)));
+	struct entry **at;
+
+	share(r, &e->record);
+	pthread_mutex_lock(&s->lock);
+	at = find(s, hash, r->account->id);
+	if (s->changes == changes && *at == NULL) {
+		*at = e;
+		TAILQ_INSERT_HEAD(&s->used, e, links);
+		s->n++;
+		e = NULL;
+	}
+	while (s->n > c->max) {
+		const char *id =
+		    TAILQ_LAST(&s->used, entry_list)->record.account->id;
+
+		remove_entry(s, find(s, hash_of(id), id));
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (e != NULL)
+		account_record_clear(&e->record);
+	free(e);
+}
+
+static int
+load(struct account_cache *c, const char *id, struct account_record *record_r)
+{
+	size_t len;
+	char *value;
+	int rc =
+	    store_get(c->store, STORE_ACCOUNTS, id, strlen(id), &value, &len);
+
+	if (rc != 1)
+		return rc;
+	if (!account_record_decode(value, len, record_r)) {
+		log_error("keys", "account=%s its record cannot be read", id);
+		rc = -1;
+	}
+	free(value);
+	return rc;
+}
+
+int
+account_cache_get(struct account_cache *c, const char *id,
+		  struct account_record *record_r)
+{
+	uint64_t hash = hash_of(id), changes;
+	int rc;
+
+	if (look(shard_of(c, hash), hash, id, record_r, &changes))
+		return 1;
+	rc = load(c, id, record_r);
+	if (rc == 1)
+		adopt(c, hash, record_r, changes);
+	return rc;
+}
+
+static void
+drop_all(struct account_cache *c)
+{
+	for (size_t i = 0; i < ACCOUNT_CACHE_SHARDS; i++) {
+		struct shard *s = &c->shards[i];
+
+		pthread_mutex_lock(&s->lock);
+		s->changes++;
+		empty(s);
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+void
+account_cache_drop(struct account_cache *c, const char *id)
+{
+	uint64_t hash;
+	struct shard *s;
+	struct entry **at;
+
+	if (id == NULL) {
+		drop_all(c);
+		return;
+	}
+	hash = hash_of(id);
+	s = shard_of(c, hash);
+	pthread_mutex_lock(&s->lock);
+	s->changes++;
+	at = find(s, hash, id);
+	if (*at != NULL)
+		remove_entry(s, at);
+	pthread_mutex_unlock(&s->lock);
+}
