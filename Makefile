@@ -145,12 +145,16 @@ UNIT_MILTER := \
 	test_sasl_protocol \
 	test_store
 
+# The key store, without what it stands on.
+KEYSTORE := keystore account_cache account_record key_lines key_used
+
 LINK_test_config := config listener log
 LINK_test_crypto := crypto
 LINK_test_docs := config listener log
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
-LINK_test_key_check := key_check key_cache key_known key_table crypto store log
+LINK_test_key_check := key_check key_cache key_known key_table $(KEYSTORE) \
+	crypto store log
 LINK_test_listener := listener
 LINK_test_log := log
 LINK_test_retry_memory := retry_memory crypto store log

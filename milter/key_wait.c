@@ -14,6 +14,7 @@ struct key_wait {
 	bool has_answer;
 	bool abandoned;
 	enum key_status status;
+	enum key_reason reason;
 	struct identity *identity;
 };
 
@@ -27,7 +28,8 @@ destroy(struct key_wait *w)
 }
 
 static void
-on_answer(void *arg, enum key_status status, struct identity *id)
+on_answer(void *arg, enum key_status status, enum key_reason reason,
+	  struct identity *id)
 {
 	struct key_wait *w = arg;
 	bool last;
@@ -35,6 +37,7 @@ on_answer(void *arg, enum key_status status, struct identity *id)
 	pthread_mutex_lock(&w->lock);
 	w->has_answer = true;
 	w->status = status;
+	w->reason = reason;
 	w->identity = id;
 	last = w->abandoned;
 	pthread_cond_signal(&w->answered);
@@ -60,21 +63,45 @@ key_wait_new(void)
 }
 
 struct key_wait *
-key_wait_key(struct key_check *kc, const char *key, size_t len)
+key_wait_key_from(struct key_check *kc, const char *key, size_t len,
+		  const char *address)
 {
 	struct key_wait *w = key_wait_new();
 
-	key_check_ask(kc, key, len, on_answer, w);
+	key_check_ask(kc, key, len, address, on_answer, w);
 	return w;
+}
+
+struct key_wait *
+key_wait_user_from(struct key_check *kc, const char *user, const char *address)
+{
+	struct key_wait *w = key_wait_new();
+
+	key_check_ask_user(kc, user, address, on_answer, w);
+	return w;
+}
+
+struct key_wait *
+key_wait_key(struct key_check *kc, const char *key, size_t len)
+{
+	return key_wait_key_from(kc, key, len, NULL);
 }
 
 struct key_wait *
 key_wait_user(struct key_check *kc, const char *user)
 {
-	struct key_wait *w = key_wait_new();
+	return key_wait_user_from(kc, user, NULL);
+}
 
-	key_check_ask_user(kc, user, on_answer, w);
-	return w;
+enum key_reason
+key_wait_reason(struct key_wait *w)
+{
+	enum key_reason reason;
+
+	pthread_mutex_lock(&w->lock);
+	reason = w->reason;
+	pthread_mutex_unlock(&w->lock);
+	return reason;
 }
 
 static void

@@ -15,13 +15,23 @@
 
 struct key_wait;
 
-/* Asks about a key, or about a user name that Postfix was given. */
+/* Asks about a key, or about a user name that Postfix was given; `address` as
+ * for key_check_ask(). */
+struct key_wait *key_wait_key_from(struct key_check *kc, const char *key,
+				   size_t len, const char *address);
+struct key_wait *key_wait_user_from(struct key_check *kc, const char *user,
+				    const char *address);
+
+/* The same from an address that is not known. */
 struct key_wait *key_wait_key(struct key_check *kc, const char *key,
 			      size_t len);
 struct key_wait *key_wait_user(struct key_check *kc, const char *user);
 
 /* Waits at most timeout_ms; true when the answer is there. */
 bool key_wait_ready(struct key_wait *w, unsigned timeout_ms);
+
+/* Why the key is wrong; NONE while there is no answer. */
+enum key_reason key_wait_reason(struct key_wait *w);
 
 /* Waits for the answer, at most timeout_ms (then KEY_UNKNOWN). *identity_r is
  * the caller's to free. Frees the question. */

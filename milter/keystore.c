@@ -314,6 +314,18 @@ keystore_key(struct keystore *ks, const char *key_id, struct keystore_key *k_r)
 	return rc;
 }
 
+bool
+keystore_has_account(struct keystore *ks, const char *id)
+{
+	struct account_record record;
+
+	if (!account_id_is_valid(id) ||
+	    account_cache_get(ks->accounts, id, &record) != 1)
+		return false;
+	account_record_clear(&record);
+	return true;
+}
+
 struct account *
 keystore_account(struct keystore *ks, const char *id, bool *has_api_key_r)
 {

@@ -165,12 +165,14 @@ ask_free(struct ask *ask)
 /* In any thread, once for each ask. The ask may be gone as soon as the lock
  * is; the mailbox is not, by the reference that the ask held. */
 static void
-ask_answered(void *arg, enum key_status status, struct identity *id)
+ask_answered(void *arg, enum key_status status, enum key_reason reason,
+	     struct identity *id)
 {
 	struct ask *ask = arg;
 	struct mailbox *box = ask->box;
 	bool closed;
 
+	(void)reason;
 	ask->status = status;
 	ask->id = id;
 	pthread_mutex_lock(&box->lock);
@@ -334,8 +336,8 @@ start_check(struct connection *c)
 
 	c->ask = ask_new(c->sasl->box, c);
 	deadline_start(c);
-	key_check_ask(c->sasl->keys, r->secret, r->secret_len, ask_answered,
-		      c->ask);
+	key_check_ask(c->sasl->keys, r->secret, r->secret_len, r->client,
+		      ask_answered, c->ask);
 	explicit_bzero(r->secret, sizeof(r->secret));
 	r->secret_len = 0;
 }
