@@ -138,6 +138,7 @@ UNIT_MILTER := \
 	test_http_pool \
 	test_key_cache \
 	test_key_check \
+	test_keystore \
 	test_listener \
 	test_log \
 	test_retry_memory \
@@ -155,6 +156,7 @@ LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table $(KEYSTORE) \
 	crypto store log
+LINK_test_keystore := $(KEYSTORE) key_cache key_known key_table crypto store log
 LINK_test_listener := listener
 LINK_test_log := log
 LINK_test_retry_memory := retry_memory crypto store log
@@ -165,8 +167,8 @@ LINK_test_store := store log
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
-UNIT_THREADED := test_http_pool test_key_cache test_key_check test_sasl \
-	test_retry_memory test_store
+UNIT_THREADED := test_http_pool test_key_cache test_key_check test_keystore \
+	test_sasl test_retry_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a

@@ -480,7 +480,7 @@ keystore_put_account(struct keystore *ks, const struct account *a,
 		account_record_clear(&record);
 		return -1;
 	}
-	c = store_change_begin(ks->store, 1, ACCOUNT_RECORD_MAX);
+	c = store_change_begin(ks->store, 1, account_record_size(&record));
 	put_account(ks, c, &record, api_key);
 	rc = store_change_end(&c, true);
 	account_cache_drop(ks->accounts, a->id);
