@@ -182,6 +182,7 @@ UNIT_MILTER := \
 	test_http_pool \
 	test_key_cache \
 	test_key_check \
+	test_keystore \
 	test_limits \
 	test_listener \
 	test_log \
@@ -196,6 +197,9 @@ UNIT_MILTER := \
 	test_sasl_protocol \
 	test_store
 
+# The key store, without what it stands on.
+KEYSTORE := keystore account_cache account_record key_lines key_used
+
 LINK_test_config := config listener log
 LINK_test_control_client := control_client control_message milter_wire crypto \
 	listener
@@ -207,8 +211,10 @@ LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands
 LINK_test_ctl_docs := commands ctl_arguments
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
-LINK_test_key_check := key_check key_cache key_known key_table crypto store log
+LINK_test_key_check := key_check key_cache key_known key_table $(KEYSTORE) \
+	crypto store log
 LINK_test_limits := limits rate_limit crypto
+LINK_test_keystore := $(KEYSTORE) key_cache key_known key_table crypto store log
 LINK_test_listener := listener
 LINK_test_log := log
 LINK_test_report := report
@@ -228,6 +234,8 @@ UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 UNIT_THREADED := test_control_client test_http_pool test_key_cache \
 	test_key_check test_metrics test_metrics_http test_rate_limit \
 	test_retry_memory test_sasl test_store
+UNIT_THREADED := test_http_pool test_key_cache test_key_check test_keystore \
+	test_sasl test_retry_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a

@@ -88,6 +88,16 @@ account_record_encode(const struct account_record *r, size_t *len_r)
 	return value;
 }
 
+size_t
+account_record_size(const struct account_record *r)
+{
+	char *json = account_to_json(r->account);
+	size_t len = strlen(json);
+
+	free(json);
+	return ACCOUNT_RECORD_HEAD + ACCOUNT_SEALED_MAX + len;
+}
+
 bool
 account_record_decode_sealed(const void *value, size_t len,
 			     struct account_record *record_r)

@@ -37,6 +37,9 @@ bool account_record_unseal(const struct account_record *r,
 /* For disk (free()), at most ACCOUNT_RECORD_MAX bytes. */
 uint8_t *account_record_encode(const struct account_record *r, size_t *len_r);
 
+/* How long it may be on disk, with whatever key of the API. */
+size_t account_record_size(const struct account_record *r);
+
 /* False, and nothing to clear, when it is no record. */
 bool account_record_decode(const void *value, size_t len,
 			   struct account_record *record_r);

@@ -294,7 +294,7 @@ fill(struct key_record *r, const struct view *v)
 	r->wrong = v->state == KEY_IS_WRONG;
 	r->checked = v->checked;
 	if (v->known != NULL)
-		r->account = account_copy(v->known->account);
+		r->account = account_share(v->known->account);
 }
 
 bool
@@ -597,6 +597,25 @@ key_cache_flush(struct key_cache *c)
 	}
 	pthread_mutex_unlock(&c->flushing);
 	return done;
+}
+
+/* Disk first: what is read from it meanwhile is not adopted after the change
+ * is counted. Nothing is in flush. */
+int
+key_cache_drop_all(struct key_cache *c)
+{
+	int rc;
+
+	pthread_mutex_lock(&c->flushing);
+	rc = store_empty(c->store, STORE_KEYS);
+	if (rc == 0) {
+		pthread_mutex_lock(&c->lock);
+		c->changes++;
+		key_table_empty(&c->table);
+		pthread_mutex_unlock(&c->lock);
+	}
+	pthread_mutex_unlock(&c->flushing);
+	return rc == 0 ? 0 : -1;
 }
 
 /* What cannot be read is never going to be used. */

@@ -5,7 +5,8 @@
  * Indexed by the SHA-256 of the key; the key id that Postfix sees and logs is
  * the first KEY_ID_BYTES of it in base32, so that a record is found by either.
  * The key itself is kept sealed, here and on disk, for the API is called with
- * it. Lookups hand out copies: nobody holds a pointer into the cache.
+ * it. Lookups hand out copies, of accounts shares: what somebody holds does
+ * not change.
  *
  * Memory is bounded (least recently used leaves); disk holds what left memory
  * and what was known before a restart. Disk is written behind: put() only
@@ -33,13 +34,13 @@ struct account;
 struct key_cache;
 struct store;
 
-/* What the caller gets: a copy. */
+/* What the caller gets. */
 struct key_record {
 	uint8_t hash[CRYPTO_HASH_LEN];
 	char key_id[KEY_ID_LEN + 1];
 	bool wrong;		 /* the control plane said so */
 	int64_t checked;	 /* when */
-	struct account *account; /* NULL when wrong */
+	struct account *account; /* a share; NULL when wrong */
 	char key[KEY_MAX + 1];	 /* unsealed; "" when wrong */
 };
 
@@ -83,6 +84,10 @@ void key_cache_put_wrong(struct key_cache *c, const char *key, size_t len,
 
 /* Forgets the key wholly. */
 void key_cache_drop(struct key_cache *c, const char *key_id);
+
+/* Forgets all keys, in memory and on disk, at once. 0, or -1 when disk cannot
+ * be written (logged): then none is forgotten. */
+int key_cache_drop_all(struct key_cache *c);
 
 /* Writes to disk what changed. Returns how many records. */
 size_t key_cache_flush(struct key_cache *c);

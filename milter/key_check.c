@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "http_pool.h"
+#include "keystore.h"
 #include "log.h"
 #include "policy/account.h"
 #include "policy/api.h"
@@ -27,16 +28,33 @@
 #define URL_SIZE 2048
 #define HEADER_SIZE (KEY_MAX + 64)
 
-struct waiter {
-	key_answer_fn *fn;
+/* "IPv6:" and the longest address. What is longer is none. */
+#define ADDRESS_SIZE 64
+
+/* Who asks, and what the identity must be. */
+struct asker {
+	key_answer_fn *fn; /* NULL: a refresh, which nobody waits for */
 	void *arg;
 	char account[ACCOUNT_ID_MAX + 1]; /* it must be this one's; "": any */
+	char address[ADDRESS_SIZE];	  /* "": not known */
+};
+
+struct waiter {
+	struct asker asker;
 	struct waiter *next;
+};
+
+/* Settings as they were at one time: counted, never changed. */
+struct rules {
+	atomic_uint refs;
+	struct key_check_settings settings;
+	char *url;
 };
 
 /* A question to the control plane, for all who ask about one key. */
 struct check {
 	struct key_check *kc;
+	struct rules *rules; /* a reference */
 	uint8_t hash[CRYPTO_HASH_LEN];
 	char key[KEY_MAX + 1];
 	char key_id[KEY_ID_LEN + 1];
@@ -48,18 +66,20 @@ struct check {
 	int64_t deadline_ms;
 	struct waiter *waiters; /* guarded by key_check.lock, to the end */
 	unsigned n_waiters;
-	bool refused; /* by the API at hand-off, meanwhile */
+	bool refused;	/* by the API at hand-off, meanwhile */
+	bool forgotten; /* what is answered may be what was to be forgotten */
 	struct check *next;
 };
 
 struct key_check {
-	struct key_check_settings settings;
-	char *url;
+	struct keystore *local;
+	int64_t (*now)(void);
 	struct key_cache *cache;
 	struct http_pool *pool;
 	atomic_llong grace_until; /* 0: the last check was answered */
 
-	pthread_mutex_t lock; /* guards running, and lists in its members */
+	pthread_mutex_t lock; /* guards rules, running, lists in its members */
+	struct rules *rules;
 	struct check *running[BUCKETS];
 };
 
@@ -72,6 +92,22 @@ need(void *p)
 }
 
 /* --- identity ------------------------------------------------------------- */
+
+const char *
+key_reason_text(enum key_reason reason)
+{
+	static const char *const texts[] = {
+		[KEY_REASON_NONE] = "the API key is wrong or revoked",
+		[KEY_REASON_NOT_KNOWN] = "the API key is wrong or revoked",
+		[KEY_REASON_MISTYPED] = "the API key has a typing error in it",
+		[KEY_REASON_DISABLED] =
+		    "the API key is disabled, expired or not yet good",
+		[KEY_REASON_ADDRESS] =
+		    "the API key may not be used from this address",
+	};
+
+	return texts[reason];
+}
 
 void
 identity_free(struct identity **ip)
@@ -121,19 +157,66 @@ identity_hide_key(char *data, size_t data_len, const char *key)
 
 /* --- life ----------------------------------------------------------------- */
 
+static struct rules *
+rules_new(const struct key_check_settings *settings)
+{
+	struct rules *r = need(calloc(1, sizeof(*r)));
+
+	atomic_init(&r->refs, 1);
+	r->settings = *settings;
+	r->url = need(strdup(settings->url));
+	r->settings.url = r->url;
+	return r;
+}
+
+static void
+rules_unref(struct rules *r)
+{
+	if (atomic_fetch_sub(&r->refs, 1) > 1)
+		return;
+	free(r->url);
+	free(r);
+}
+
+static struct rules *
+rules_now(struct key_check *kc)
+{
+	struct rules *r;
+
+	pthread_mutex_lock(&kc->lock);
+	r = kc->rules;
+	(void)atomic_fetch_add(&r->refs, 1);
+	pthread_mutex_unlock(&kc->lock);
+	return r;
+}
+
 struct key_check *
 key_check_new(const struct key_check_settings *settings,
 	      struct key_cache *cache, struct http_pool *pool)
 {
 	struct key_check *kc = need(calloc(1, sizeof(*kc)));
 
-	kc->settings = *settings;
-	kc->url = need(strdup(settings->url));
+	kc->rules = rules_new(settings);
+	kc->local = settings->local;
+	kc->now = settings->now;
 	kc->cache = cache;
 	kc->pool = pool;
 	if (pthread_mutex_init(&kc->lock, NULL) != 0)
 		abort();
 	return kc;
+}
+
+void
+key_check_reconfigure(struct key_check *kc,
+		      const struct key_check_settings *settings)
+{
+	struct rules *fresh = rules_new(settings), *old;
+
+	pthread_mutex_lock(&kc->lock);
+	old = kc->rules;
+	kc->rules = fresh;
+	pthread_mutex_unlock(&kc->lock);
+	rules_unref(old);
 }
 
 void
@@ -148,7 +231,7 @@ key_check_free(struct key_check **kp)
 			abort();
 	}
 	(void)pthread_mutex_destroy(&kc->lock);
-	free(kc->url);
+	rules_unref(kc->rules);
 	free(kc);
 	*kp = NULL;
 }
@@ -156,8 +239,7 @@ key_check_free(struct key_check **kp)
 static int64_t
 now_s(const struct key_check *kc)
 {
-	return kc->settings.now != NULL ? kc->settings.now()
-					: (int64_t)time(NULL);
+	return kc->now != NULL ? kc->now() : (int64_t)time(NULL);
 }
 
 static int64_t
@@ -170,25 +252,85 @@ monotonic_ms(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* --- answers from the cache ----------------------------------------------- */
+/* --- answers -------------------------------------------------------------- */
 
-/* Takes the record's account. */
-static void
-answer_good(struct key_record *r, key_answer_fn *fn, void *arg)
+static struct asker
+asker_of(const char *account, const char *address, key_answer_fn *fn, void *arg)
 {
-	struct identity *id = identity_new(r->account, r->key_id, r->key);
+	struct asker a = { .fn = fn, .arg = arg };
+	size_t len = address != NULL ? strlen(address) : 0;
 
-	r->account = NULL;
-	fn(arg, KEY_GOOD, id);
+	(void)snprintf(a.account, sizeof(a.account), "%s", account);
+	if (len < sizeof(a.address))
+		memcpy(a.address, address != NULL ? address : "", len + 1);
+	return a;
+}
+
+static void
+answer_wrong(const struct asker *a, enum key_reason reason)
+{
+	a->fn(a->arg, KEY_WRONG, reason, NULL);
+}
+
+static void
+answer_unknown(const struct asker *a)
+{
+	a->fn(a->arg, KEY_UNKNOWN, KEY_REASON_NONE, NULL);
+}
+
+/* The key is good: is it for who asks? */
+static void
+answer_good(const struct asker *a, struct account *account, const char *key_id,
+	    const char *key, bool local)
+{
+	struct identity *id;
+
+	if (a->account[0] != '\0' && strcmp(a->account, account->id) != 0) {
+		answer_wrong(a, KEY_REASON_NOT_KNOWN);
+		return;
+	}
+	if (!account_allows_address(account, a->address)) {
+		answer_wrong(a, KEY_REASON_ADDRESS);
+		return;
+	}
+	id = identity_new(account_share(account), key_id, key);
+	id->local = local;
+	a->fn(a->arg, KEY_GOOD, KEY_REASON_NONE, id);
+}
+
+/* True when the key store has answered. Clears found. */
+static bool
+answer_local(enum keystore_answer answer, struct keystore_found *found,
+	     const struct asker *a)
+{
+	switch (answer) {
+	case KEYSTORE_GOOD:
+		answer_good(a, found->account, found->key.key_id,
+			    found->api_key, true);
+		break;
+	case KEYSTORE_REFUSED:
+		answer_wrong(a, KEY_REASON_DISABLED);
+		break;
+	case KEYSTORE_MISTYPED:
+		answer_wrong(a, KEY_REASON_MISTYPED);
+		break;
+	case KEYSTORE_ERROR:
+		answer_unknown(a);
+		break;
+	case KEYSTORE_NOT_HERE:
+		break;
+	}
+	keystore_found_clear(found);
+	return answer != KEYSTORE_NOT_HERE;
 }
 
 /* What was known counts so long when the control plane cannot say. A clock
  * that was set back makes records of the future: they count too. */
 static bool
-is_usable(const struct key_check *kc, const struct key_record *r)
+is_usable(const struct key_check *kc, const struct key_check_settings *s,
+	  const struct key_record *r)
 {
-	return !r->wrong &&
-	       now_s(kc) - r->checked < (int64_t)kc->settings.stale;
+	return !r->wrong && now_s(kc) - r->checked < (int64_t)s->stale;
 }
 
 /* True for one caller in GRACE_S, also when the clock was set back. */
@@ -206,16 +348,16 @@ is_my_turn(struct key_check *kc)
 enum freshness { FRESH, AGING, EXPIRED };
 
 static enum freshness
-freshness(struct key_check *kc, const struct key_record *r)
+freshness(struct key_check *kc, const struct key_check_settings *s,
+	  const struct key_record *r)
 {
-	const struct key_check_settings *s = &kc->settings;
 	int64_t age = now_s(kc) - r->checked;
 	int64_t ttl = r->wrong ? s->negative_ttl : s->ttl;
 	bool in_time = age >= 0 && age < ttl;
 
 	if (in_time && (r->wrong || age < (int64_t)REFRESH_AT(s->ttl)))
 		return FRESH;
-	if (is_usable(kc, r) && atomic_load(&kc->grace_until) != 0)
+	if (is_usable(kc, s, r) && atomic_load(&kc->grace_until) != 0)
 		return is_my_turn(kc) ? AGING : FRESH;
 	return in_time ? AGING : EXPIRED;
 }
@@ -240,7 +382,7 @@ find_running(struct key_check *kc, const uint8_t *hash)
 }
 
 static struct waiter *
-end_running(struct check *check, bool *refused_r)
+end_running(struct check *check)
 {
 	struct key_check *kc = check->kc;
 	struct check **at = bucket_of(kc, check->hash);
@@ -252,35 +394,8 @@ end_running(struct check *check, bool *refused_r)
 	*at = check->next;
 	waiters = check->waiters;
 	check->waiters = NULL;
-	*refused_r = check->refused;
 	pthread_mutex_unlock(&kc->lock);
 	return waiters;
-}
-
-static struct waiter *
-waiter_new(const char *account, key_answer_fn *fn, void *arg)
-{
-	struct waiter *w = need(calloc(1, sizeof(*w)));
-
-	(void)snprintf(w->account, sizeof(w->account), "%s", account);
-	w->fn = fn;
-	w->arg = arg;
-	return w;
-}
-
-static void
-answer_waiter(const struct waiter *w, enum key_status status,
-	      const struct check *check)
-{
-	struct identity *id = NULL;
-
-	if (status == KEY_GOOD && w->account[0] != '\0' &&
-	    strcmp(w->account, check->account->id) != 0)
-		status = KEY_WRONG;
-	if (status == KEY_GOOD)
-		id = identity_new(account_copy(check->account), check->key_id,
-				  check->key);
-	w->fn(w->arg, status, id);
 }
 
 static void
@@ -289,7 +404,13 @@ answer_all(struct waiter *w, enum key_status status, const struct check *check)
 	while (w != NULL) {
 		struct waiter *next = w->next;
 
-		answer_waiter(w, status, check);
+		if (status == KEY_GOOD)
+			answer_good(&w->asker, check->account, check->key_id,
+				    check->key, false);
+		else if (status == KEY_WRONG)
+			answer_wrong(&w->asker, KEY_REASON_NOT_KNOWN);
+		else
+			answer_unknown(&w->asker);
 		free(w);
 		w = next;
 	}
@@ -299,6 +420,7 @@ static void
 check_free(struct check *check)
 {
 	account_free(&check->account);
+	rules_unref(check->rules);
 	http_call_clear(&check->call);
 	crypto_wipe(check, sizeof(*check));
 	free(check);
@@ -326,7 +448,7 @@ fall_back(struct check *check)
 	struct key_record r;
 
 	if (key_cache_get(kc->cache, check->key, strlen(check->key), &r) &&
-	    is_usable(kc, &r)) {
+	    is_usable(kc, &check->rules->settings, &r)) {
 		status = KEY_GOOD;
 		account_free(&check->account);
 		check->account = r.account;
@@ -364,19 +486,32 @@ settle(struct check *check, enum api_key_answer answer)
 	return KEY_GOOD;
 }
 
-static void
-conclude(struct check *check, enum api_key_answer answer)
+/* Nobody can mark the check any more. */
+static enum key_status
+reconsider(struct check *check, enum key_status status)
 {
 	struct key_check *kc = check->kc;
-	enum key_status status = settle(check, answer);
-	bool refused;
-	struct waiter *waiters = end_running(check, &refused);
 
-	if (refused) {
+	if (check->forgotten) {
+		key_cache_drop(kc->cache, check->key_id);
+		if (status == KEY_GOOD)
+			status = KEY_UNKNOWN;
+	}
+	if (check->refused) {
 		key_cache_put_wrong(kc->cache, check->key, strlen(check->key),
 				    now_s(kc));
 		status = KEY_WRONG;
 	}
+	return status;
+}
+
+static void
+conclude(struct check *check, enum api_key_answer answer)
+{
+	enum key_status status = settle(check, answer);
+	struct waiter *waiters = end_running(check);
+
+	status = reconsider(check, status);
 	answer_all(waiters, status, check);
 	check_free(check);
 }
@@ -390,7 +525,8 @@ submit(struct check *check, const char *path,
 {
 	struct key_check *kc = check->kc;
 	int64_t left = check->deadline_ms - monotonic_ms();
-	int n = snprintf(check->url, sizeof(check->url), "%s%s", kc->url, path);
+	int n = snprintf(check->url, sizeof(check->url), "%s%s",
+			 check->rules->url, path);
 
 	if (n < 0 || (size_t)n >= sizeof(check->url) || left <= 0)
 		return false;
@@ -422,7 +558,7 @@ static void
 on_account(struct http_call *call)
 {
 	struct check *check = call->arg;
-	const struct api_format *f = check->kc->settings.format;
+	const struct api_format *f = check->rules->settings.format;
 	enum api_key_answer answer = read_answer(check);
 
 	if (answer == API_KEY_GOOD &&
@@ -436,7 +572,7 @@ static void
 on_routes(struct http_call *call)
 {
 	struct check *check = call->arg;
-	const struct key_check_settings *s = &check->kc->settings;
+	const struct key_check_settings *s = &check->rules->settings;
 	enum api_key_answer answer = read_answer(check);
 
 	if (answer == API_KEY_GOOD &&
@@ -451,22 +587,26 @@ on_routes(struct http_call *call)
 	conclude(check, answer);
 }
 
+/* Shares the rules. */
 static struct check *
-check_new(struct key_check *kc, const char *key, size_t len,
-	  const uint8_t *hash)
+check_new(struct key_check *kc, struct rules *rules, const char *key,
+	  size_t len, const uint8_t *hash)
 {
+	const struct key_check_settings *s = &rules->settings;
 	struct check *c = need(calloc(1, sizeof(*c)));
 	int n;
 
 	c->kc = kc;
+	c->rules = rules;
+	(void)atomic_fetch_add(&rules->refs, 1);
 	memcpy(c->hash, hash, CRYPTO_HASH_LEN);
 	memcpy(c->key, key, len);
 	key_id_of(key, len, c->key_id);
 	/* The key stands for its account unless the API is asked. */
 	c->account = account_new(c->key_id);
-	c->deadline_ms = monotonic_ms() + kc->settings.timeout_ms;
+	c->deadline_ms = monotonic_ms() + s->timeout_ms;
 	n = snprintf(c->header, sizeof(c->header), "%s: %s",
-		     kc->settings.format->key_header, c->key);
+		     s->format->key_header, c->key);
 	if (n < 0 || (size_t)n >= sizeof(c->header))
 		abort();
 	c->headers[0] = c->header;
@@ -474,43 +614,47 @@ check_new(struct key_check *kc, const char *key, size_t len,
 	return c;
 }
 
-static void
-add_waiter(struct check *check, struct waiter *w)
+/* False when there are too many. */
+static bool
+add_waiter(struct check *check, const struct asker *a)
 {
+	struct waiter *w;
+
+	if (a->fn == NULL)
+		return true;
+	if (check->n_waiters >= WAITERS_MAX)
+		return false;
+	w = need(calloc(1, sizeof(*w)));
+	w->asker = *a;
 	w->next = check->waiters;
 	check->waiters = w;
 	check->n_waiters++;
+	return true;
 }
 
-/* Joins the check of this key, or begins one. fn NULL: a refresh, which
- * nobody waits for. account: the identity must be of this one; "": of any. */
+/* Joins the check of this key, or begins one. */
 static void
-ask_control_plane(struct key_check *kc, const char *key, size_t len,
-		  const char *account, key_answer_fn *fn, void *arg)
+ask_control_plane(struct key_check *kc, struct rules *rules, const char *key,
+		  size_t len, const struct asker *a)
 {
 	uint8_t hash[CRYPTO_HASH_LEN];
-	struct waiter *w = fn != NULL ? waiter_new(account, fn, arg) : NULL;
 	struct check *running, *fresh = NULL;
-	bool full;
+	bool added;
 
 	crypto_hash(key, len, hash);
 	pthread_mutex_lock(&kc->lock);
 	running = find_running(kc, hash);
 	if (running == NULL) {
-		running = fresh = check_new(kc, key, len, hash);
+		running = fresh = check_new(kc, rules, key, len, hash);
 		fresh->next = *bucket_of(kc, hash);
 		*bucket_of(kc, hash) = fresh;
 	}
-	full = running->n_waiters >= WAITERS_MAX;
-	if (w != NULL && !full)
-		add_waiter(running, w);
+	added = add_waiter(running, a);
 	pthread_mutex_unlock(&kc->lock);
-	if (w != NULL && full) {
-		free(w);
-		fn(arg, KEY_UNKNOWN, NULL);
-	}
+	if (!added)
+		answer_unknown(a);
 	if (fresh != NULL &&
-	    !submit(fresh, kc->settings.format->routes_path, on_routes))
+	    !submit(fresh, rules->settings.format->routes_path, on_routes))
 		conclude(fresh, API_KEY_NO_IDEA);
 }
 
@@ -518,35 +662,56 @@ ask_control_plane(struct key_check *kc, const char *key, size_t len,
 
 /* Answers from a record, or asks. Clears the record. */
 static void
-answer_or_ask(struct key_check *kc, struct key_record *r, const char *key,
-	      size_t len, const char *account, key_answer_fn *fn, void *arg)
+answer_or_ask(struct key_check *kc, struct rules *rules, struct key_record *r,
+	      const char *key, size_t len, const struct asker *a)
 {
-	enum freshness f = freshness(kc, r);
+	enum freshness f = freshness(kc, &rules->settings, r);
+	const struct asker nobody = { .fn = NULL };
 
 	if (f == EXPIRED) {
-		ask_control_plane(kc, key, len, account, fn, arg);
+		ask_control_plane(kc, rules, key, len, a);
 	} else if (r->wrong) {
-		fn(arg, KEY_WRONG, NULL);
+		answer_wrong(a, KEY_REASON_NOT_KNOWN);
 	} else {
 		if (f == AGING)
-			ask_control_plane(kc, key, len, "", NULL, NULL);
-		answer_good(r, fn, arg);
+			ask_control_plane(kc, rules, key, len, &nobody);
+		answer_good(a, r->account, r->key_id, r->key, false);
 	}
 	key_record_clear(r);
 }
 
-void
-key_check_ask(struct key_check *kc, const char *key, size_t len,
-	      key_answer_fn *fn, void *arg)
+static void
+ask_api(struct key_check *kc, const char *key, size_t len,
+	const struct asker *a)
 {
+	struct rules *rules = rules_now(kc);
 	struct key_record r;
 
-	if (!key_is_plausible(key, len))
-		fn(arg, KEY_WRONG, NULL);
+	if (!rules->settings.ask_api)
+		answer_wrong(a, KEY_REASON_NOT_KNOWN);
 	else if (key_cache_get(kc->cache, key, len, &r))
-		answer_or_ask(kc, &r, key, len, "", fn, arg);
+		answer_or_ask(kc, rules, &r, key, len, a);
 	else
-		ask_control_plane(kc, key, len, "", fn, arg);
+		ask_control_plane(kc, rules, key, len, a);
+	rules_unref(rules);
+}
+
+void
+key_check_ask(struct key_check *kc, const char *key, size_t len,
+	      const char *address, key_answer_fn *fn, void *arg)
+{
+	struct asker a = asker_of("", address, fn, arg);
+	enum keystore_answer answer = KEYSTORE_NOT_HERE;
+	struct keystore_found found = { .account = NULL };
+
+	if (!key_is_plausible(key, len)) {
+		answer_wrong(&a, KEY_REASON_NOT_KNOWN);
+		return;
+	}
+	if (kc->local != NULL)
+		answer = keystore_find(kc->local, key, len, now_s(kc), &found);
+	if (!answer_local(answer, &found, &a))
+		ask_api(kc, key, len, &a);
 }
 
 static bool
@@ -581,33 +746,85 @@ split_user(const char *user, char account_r[ACCOUNT_ID_MAX + 1],
 	       (*rest == '\0' || is_subaccount(rest + 1));
 }
 
-void
-key_check_ask_user(struct key_check *kc, const char *user, key_answer_fn *fn,
-		   void *arg)
+/* We told Postfix that name once. That it is not known any more may be our own
+ * loss, so the client is told to come again; keys of accounts that were made
+ * here are not lost but revoked. */
+static void
+answer_lost(struct key_check *kc, const struct asker *a)
 {
-	char account[ACCOUNT_ID_MAX + 1];
-	char key_id[KEY_ID_LEN + 1];
+	if (kc->local != NULL && keystore_has_account(kc->local, a->account))
+		answer_wrong(a, KEY_REASON_NOT_KNOWN);
+	else
+		answer_unknown(a);
+}
+
+static void
+ask_api_by_id(struct key_check *kc, const char *key_id, const struct asker *a)
+{
+	struct rules *rules = rules_now(kc);
 	char key[KEY_MAX + 1];
 	struct key_record r;
 
-	if (!split_user(user, account, key_id)) {
-		fn(arg, KEY_WRONG, NULL);
-		return;
-	}
-	/* We told Postfix that name once. That it is not known any more may
-	 * be our own loss, so the client is told to come again. */
-	if (!key_cache_get_by_id(kc->cache, key_id, &r)) {
-		fn(arg, KEY_UNKNOWN, NULL);
-		return;
-	}
-	if (r.wrong || strcmp(r.account->id, account) != 0) {
+	if (!rules->settings.ask_api) {
+		answer_wrong(a, KEY_REASON_NOT_KNOWN);
+	} else if (!key_cache_get_by_id(kc->cache, key_id, &r)) {
+		answer_lost(kc, a);
+	} else if (r.wrong || strcmp(r.account->id, a->account) != 0) {
 		key_record_clear(&r);
-		fn(arg, KEY_WRONG, NULL);
+		answer_wrong(a, KEY_REASON_NOT_KNOWN);
+	} else {
+		memcpy(key, r.key, sizeof(key));
+		answer_or_ask(kc, rules, &r, key, strlen(key), a);
+		crypto_wipe(key, sizeof(key));
+	}
+	rules_unref(rules);
+}
+
+void
+key_check_ask_user(struct key_check *kc, const char *user, const char *address,
+		   key_answer_fn *fn, void *arg)
+{
+	char account[ACCOUNT_ID_MAX + 1] = "";
+	char key_id[KEY_ID_LEN + 1];
+	bool ok = split_user(user, account, key_id);
+	struct asker a = asker_of(account, address, fn, arg);
+	enum keystore_answer answer = KEYSTORE_NOT_HERE;
+	struct keystore_found found = { .account = NULL };
+
+	if (!ok) {
+		answer_wrong(&a, KEY_REASON_NOT_KNOWN);
 		return;
 	}
-	memcpy(key, r.key, sizeof(key));
-	answer_or_ask(kc, &r, key, strlen(key), account, fn, arg);
-	crypto_wipe(key, sizeof(key));
+	if (kc->local != NULL)
+		answer = keystore_find_id(kc->local, key_id, now_s(kc), &found);
+	if (!answer_local(answer, &found, &a))
+		ask_api_by_id(kc, key_id, &a);
+}
+
+/* --- what is no longer true ----------------------------------------------- */
+
+void
+key_check_forget(struct key_check *kc, const char *key_id)
+{
+	pthread_mutex_lock(&kc->lock);
+	for (size_t i = 0; i < BUCKETS; i++) {
+		for (struct check *c = kc->running[i]; c != NULL; c = c->next)
+			c->forgotten |= strcmp(c->key_id, key_id) == 0;
+	}
+	pthread_mutex_unlock(&kc->lock);
+	key_cache_drop(kc->cache, key_id);
+}
+
+int
+key_check_forget_all(struct key_check *kc)
+{
+	pthread_mutex_lock(&kc->lock);
+	for (size_t i = 0; i < BUCKETS; i++) {
+		for (struct check *c = kc->running[i]; c != NULL; c = c->next)
+			c->forgotten = true;
+	}
+	pthread_mutex_unlock(&kc->lock);
+	return key_cache_drop_all(kc->cache);
 }
 
 /* A check under way may have been answered before the key was refused: its
@@ -626,4 +843,7 @@ key_check_refused(struct key_check *kc, const struct identity *id)
 		running->refused = true;
 	pthread_mutex_unlock(&kc->lock);
 	key_cache_put_wrong(kc->cache, id->key, len, now_s(kc));
+	if (id->local)
+		log_error("keys", "account=%s the API refuses its api_key",
+			  id->account->id);
 }

@@ -14,6 +14,7 @@ struct key_wait {
 	bool has_answer;
 	bool abandoned;
 	enum key_status status;
+	enum key_reason reason;
 	struct identity *identity;
 };
 
@@ -27,7 +28,8 @@ destroy(struct key_wait *w)
 }
 
 static void
-on_answer(void *arg, enum key_status status, struct identity *id)
+on_answer(void *arg, enum key_status status, enum key_reason reason,
+	  struct identity *id)
 {
 	struct key_wait *w = arg;
 	bool last;
@@ -35,6 +37,7 @@ on_answer(void *arg, enum key_status status, struct identity *id)
 	pthread_mutex_lock(&w->lock);
 	w->has_answer = true;
 	w->status = status;
+	w->reason = reason;
 	w->identity = id;
 	last = w->abandoned;
 	pthread_cond_signal(&w->answered);
@@ -60,20 +63,21 @@ key_wait_new(void)
 }
 
 struct key_wait *
-key_wait_key(struct key_check *kc, const char *key, size_t len)
+key_wait_key(struct key_check *kc, const char *key, size_t len,
+	     const char *address)
 {
 	struct key_wait *w = key_wait_new();
 
-	key_check_ask(kc, key, len, on_answer, w);
+	key_check_ask(kc, key, len, address, on_answer, w);
 	return w;
 }
 
 struct key_wait *
-key_wait_user(struct key_check *kc, const char *user)
+key_wait_user(struct key_check *kc, const char *user, const char *address)
 {
 	struct key_wait *w = key_wait_new();
 
-	key_check_ask_user(kc, user, on_answer, w);
+	key_check_ask_user(kc, user, address, on_answer, w);
 	return w;
 }
 
@@ -108,7 +112,7 @@ key_wait_ready(struct key_wait *w, unsigned timeout_ms)
 
 enum key_status
 key_wait_take(struct key_wait **wp, unsigned timeout_ms,
-	      struct identity **identity_r)
+	      enum key_reason *reason_r, struct identity **identity_r)
 {
 	struct key_wait *w = *wp;
 	enum key_status status = KEY_UNKNOWN;
@@ -116,11 +120,13 @@ key_wait_take(struct key_wait **wp, unsigned timeout_ms,
 
 	*wp = NULL;
 	*identity_r = NULL;
+	*reason_r = KEY_REASON_NONE;
 	pthread_mutex_lock(&w->lock);
 	wait_until(w, timeout_ms);
 	last = w->has_answer;
 	if (last) {
 		status = w->status;
+		*reason_r = w->reason;
 		*identity_r = w->identity;
 		w->identity = NULL;
 	}
@@ -135,9 +141,10 @@ void
 key_wait_free(struct key_wait **wp)
 {
 	struct identity *identity;
+	enum key_reason reason;
 
 	if (*wp == NULL)
 		return;
-	(void)key_wait_take(wp, 0, &identity);
+	(void)key_wait_take(wp, 0, &reason, &identity);
 	identity_free(&identity);
 }

@@ -15,10 +15,12 @@
 
 struct key_wait;
 
-/* Asks about a key, or about a user name that Postfix was given. */
-struct key_wait *key_wait_key(struct key_check *kc, const char *key,
-			      size_t len);
-struct key_wait *key_wait_user(struct key_check *kc, const char *user);
+/* Asks about a key, or about a user name that Postfix was given; `address` as
+ * for key_check_ask(). */
+struct key_wait *key_wait_key(struct key_check *kc, const char *key, size_t len,
+			      const char *address);
+struct key_wait *key_wait_user(struct key_check *kc, const char *user,
+			       const char *address);
 
 /* Waits at most timeout_ms; true when the answer is there. */
 bool key_wait_ready(struct key_wait *w, unsigned timeout_ms);
@@ -26,6 +28,7 @@ bool key_wait_ready(struct key_wait *w, unsigned timeout_ms);
 /* Waits for the answer, at most timeout_ms (then KEY_UNKNOWN). *identity_r is
  * the caller's to free. Frees the question. */
 enum key_status key_wait_take(struct key_wait **w, unsigned timeout_ms,
+			      enum key_reason *reason_r,
 			      struct identity **identity_r);
 
 /* Nobody wants the answer any more. */

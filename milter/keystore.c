@@ -314,6 +314,18 @@ keystore_key(struct keystore *ks, const char *key_id, struct keystore_key *k_r)
 	return rc;
 }
 
+bool
+keystore_has_account(struct keystore *ks, const char *id)
+{
+	struct account_record record;
+
+	if (!account_id_is_valid(id) ||
+	    account_cache_get(ks->accounts, id, &record) != 1)
+		return false;
+	account_record_clear(&record);
+	return true;
+}
+
 struct account *
 keystore_account(struct keystore *ks, const char *id, bool *has_api_key_r)
 {
@@ -468,7 +480,7 @@ keystore_put_account(struct keystore *ks, const struct account *a,
 		account_record_clear(&record);
 		return -1;
 	}
-	c = store_change_begin(ks->store, 1, ACCOUNT_RECORD_MAX);
+	c = store_change_begin(ks->store, 1, account_record_size(&record));
 	put_account(ks, c, &record, api_key);
 	rc = store_change_end(&c, true);
 	account_cache_drop(ks->accounts, a->id);

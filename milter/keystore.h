@@ -104,6 +104,9 @@ int keystore_put_account(struct keystore *ks, const struct account *a,
 			 const char *api_key);
 int keystore_put_key(struct keystore *ks, const struct keystore_key *k);
 
+/* False also when disk cannot tell (logged). */
+bool keystore_has_account(struct keystore *ks, const char *id);
+
 /* A copy (account_free()), or NULL. has_api_key_r may be NULL. */
 struct account *keystore_account(struct keystore *ks, const char *id,
 				 bool *has_api_key_r);

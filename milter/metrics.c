@@ -241,6 +241,23 @@ metrics_time(struct metrics *m, enum metrics_time which, double seconds)
 	add(&h->sum_ns, ns);
 }
 
+enum metrics_auth
+metrics_auth_of(enum key_reason reason)
+{
+	switch (reason) {
+	case KEY_REASON_MISTYPED:
+		return METRICS_AUTH_MISTYPED;
+	case KEY_REASON_DISABLED:
+		return METRICS_AUTH_DISABLED;
+	case KEY_REASON_ADDRESS:
+		return METRICS_AUTH_ADDRESS;
+	case KEY_REASON_NONE:
+	case KEY_REASON_NOT_KNOWN:
+		break;
+	}
+	return METRICS_AUTH_WRONG;
+}
+
 void
 metrics_auth_failed(struct metrics *m, enum metrics_auth why)
 {

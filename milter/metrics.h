@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "key_check.h"
+
 struct dynbuf;
 struct metrics;
 
@@ -53,6 +55,8 @@ enum metrics_auth {
 	METRICS_AUTH_UNKNOWN,	/* could not be checked */
 	METRICS_AUTH_REASONS
 };
+/* Of a key that is wrong. */
+enum metrics_auth metrics_auth_of(enum key_reason reason);
 void metrics_auth_failed(struct metrics *m, enum metrics_auth why);
 
 /* What others know and tell when asked. */

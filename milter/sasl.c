@@ -246,7 +246,7 @@ start_check(struct connection *c)
 
 	c->ask = sasl_ask_new(c->sasl->box, c);
 	deadline_start(c);
-	key_check_ask(c->sasl->keys, r->secret, r->secret_len,
+	key_check_ask(c->sasl->keys, r->secret, r->secret_len, r->client,
 		      sasl_ask_answered, c->ask);
 	explicit_bzero(r->secret, sizeof(r->secret));
 	r->secret_len = 0;
@@ -389,17 +389,19 @@ answer_good(struct connection *c, const struct identity *id)
 /* Nothing of what was given as the key is logged: it may be somebody's
  * password. */
 static void
-answer(struct connection *c, enum key_status status, const struct identity *id)
+answer(struct connection *c, const struct sasl_ask *ask)
 {
 	const struct sasl_request *r = &c->request;
 
-	if (status == KEY_GOOD && id != NULL) {
-		answer_good(c, id);
-	} else if (status == KEY_WRONG) {
-		log_info("sasl", "auth result=wrong " WHO_FORMAT, WHO(r));
-		count_failure(c, METRICS_AUTH_WRONG);
+	if (ask->status == KEY_GOOD && ask->id != NULL) {
+		answer_good(c, ask->id);
+	} else if (ask->status == KEY_WRONG) {
+		log_info("sasl",
+			 "auth result=wrong " WHO_FORMAT " reason=\"%s\"",
+			 WHO(r), key_reason_text(ask->reason));
+		count_failure(c, metrics_auth_of(ask->reason));
 		(void)failure_token(c, rate_limit_take);
-		fail(c, "the API key is wrong or revoked");
+		fail(c, key_reason_text(ask->reason));
 	} else {
 		log_warning("sasl",
 			    "auth result=unknown " WHO_FORMAT
@@ -418,7 +420,7 @@ take_answer(struct sasl_ask *ask)
 	if (c != NULL) {
 		c->ask = NULL;
 		deadline_end(c);
-		answer(c, ask->status, ask->id);
+		answer(c, ask);
 		take_lines(c);
 		connection_settle(c);
 	}

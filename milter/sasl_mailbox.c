@@ -79,13 +79,15 @@ sasl_ask_free(struct sasl_ask *ask)
 /* The ask may be gone as soon as the lock is; the mailbox is not, by the
  * reference that the ask held. */
 void
-sasl_ask_answered(void *arg, enum key_status status, struct identity *id)
+sasl_ask_answered(void *arg, enum key_status status, enum key_reason reason,
+		  struct identity *id)
 {
 	struct sasl_ask *ask = arg;
 	struct sasl_mailbox *box = ask->box;
 	bool closed;
 
 	ask->status = status;
+	ask->reason = reason;
 	ask->id = id;
 	pthread_mutex_lock(&box->lock);
 	closed = box->closed;

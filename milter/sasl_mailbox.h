@@ -22,7 +22,8 @@ struct sasl_mailbox;
 struct sasl_ask {
 	struct sasl_mailbox *box;
 	struct connection *connection; /* NULL: closed meanwhile */
-	enum key_status status;	       /* this and id: once answered */
+	enum key_status status;	       /* these: once answered */
+	enum key_reason reason;
 	struct identity *id;
 	STAILQ_ENTRY(sasl_ask) next;
 };
@@ -54,6 +55,7 @@ struct sasl_ask *sasl_ask_new(struct sasl_mailbox *box, struct connection *c);
 void sasl_ask_free(struct sasl_ask *ask);
 
 /* A key_answer_fn: in any thread, once for each ask. */
-void sasl_ask_answered(void *arg, enum key_status status, struct identity *id);
+void sasl_ask_answered(void *arg, enum key_status status,
+		       enum key_reason reason, struct identity *id);
 
 #endif

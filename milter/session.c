@@ -194,6 +194,7 @@ identify(struct session *s, struct identity **identity_r,
 {
 	const char *name = s->config->dialect->key_header;
 	const char *where = s->key_in_header ? name : "AUTH";
+	enum key_reason reason;
 
 	*identity_r = NULL;
 	if (s->key == NULL)
@@ -202,15 +203,18 @@ identify(struct session *s, struct identity **identity_r,
 		pool_wake_send(s->services->pool);
 	switch (key_wait_take(&s->key,
 			      s->config->check_timeout_ms + KEY_WAIT_SLACK_MS,
-			      identity_r)) {
+			      &reason, identity_r)) {
 	case KEY_GOOD:
 		return true;
 	case KEY_WRONG:
-		smtp_reply_set(reply, 535, "5.7.8",
-			       "%s: the API key is wrong or revoked", where);
+		metrics_auth_failed(s->services->metrics,
+				    metrics_auth_of(reason));
+		smtp_reply_set(reply, 535, "5.7.8", "%s: %s", where,
+			       key_reason_text(reason));
 		return false;
 	case KEY_UNKNOWN:
 	default:
+		metrics_auth_failed(s->services->metrics, METRICS_AUTH_UNKNOWN);
 		smtp_reply_set(reply, 454, "4.7.0",
 			       "%s: the API key cannot be checked now", where);
 		return false;

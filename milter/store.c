@@ -801,6 +801,17 @@ store_sweep(struct store *s, enum store_table t,
 	return rc == 0 ? deleted : failed(t, "sweep", rc);
 }
 
+int
+store_empty(struct store *s, enum store_table t)
+{
+	struct store_change *c = store_change_begin(s, 0, 0);
+
+	c->table = t;
+	if (c->rc == 0)
+		c->rc = mdb_drop(c->txn, s->tables[t], 0);
+	return store_change_end(&c, true);
+}
+
 size_t
 store_count(struct store *s, enum store_table t)
 {

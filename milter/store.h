@@ -113,6 +113,9 @@ int store_sweep(struct store *s, enum store_table t,
 		bool (*expired)(void *arg, const void *value, size_t len),
 		void *arg, size_t most);
 
+/* Deletes all records of a table. As store_write(). */
+int store_empty(struct store *s, enum store_table t);
+
 /* Records in a table; SIZE_MAX when it cannot be read (logged). */
 size_t store_count(struct store *s, enum store_table t);
 

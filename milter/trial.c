@@ -34,10 +34,11 @@ account_by_key(struct services *s, const char *key, struct trial *t)
 	struct identity *id = NULL;
 	struct key_wait *wait;
 	enum key_status status;
+	enum key_reason reason;
 
 	wait = key_wait_key(s->keys, key, strlen(key), NULL);
-	status =
-	    key_wait_take(&wait, c->check_timeout_ms + KEY_WAIT_SLACK_MS, &id);
+	status = key_wait_take(&wait, c->check_timeout_ms + KEY_WAIT_SLACK_MS,
+			       &reason, &id);
 	if (status == KEY_GOOD) {
 		t->account = account_copy(id->account);
 		memcpy(t->key_id, id->key_id, sizeof(t->key_id));

@@ -333,14 +333,14 @@ test_put_and_get(void **state)
 	assert_string_equal(r.account->routes[2].id, "route-2");
 	assert_string_equal(r.account->routes[2].name, "Main");
 
-	/* A copy: what is done to it is not seen by the next. */
-	r.account->routes[2].id[0] = 'X';
+	/* Whoever holds a record keeps it, whatever becomes of the key. */
 	assert_true(key_cache_get_by_id(p->cache, r.key_id, &again));
 	assert_string_equal(again.key, KEY);
-	assert_string_equal(again.account->routes[2].id, "route-2");
+	key_cache_drop(p->cache, r.key_id);
 	key_record_clear(&r);
 	assert_null(r.account);
 	assert_string_equal(r.key, "");
+	assert_string_equal(again.account->routes[2].id, "route-2");
 	key_record_clear(&again);
 	key_record_clear(&again);
 }
@@ -581,6 +581,35 @@ numbered(const char *what, unsigned n)
 
 	snprintf(key, sizeof(key), "%s-%u", what, n);
 	return key;
+}
+
+/* Nothing is left, in memory or on disk, and what comes later is kept. */
+static void
+test_drop_all(void **state)
+{
+	struct place *p = *state;
+
+	put(p, "on-disk", "acme", NOW);
+	key_cache_flush(p->cache);
+	restart(p, 1000);
+	put(p, "flushed", "acme", NOW);
+	put(p, "dropped", "acme", NOW);
+	key_cache_flush(p->cache);
+	drop(p, "dropped");
+	put(p, "to-write", "acme", NOW);
+	put_wrong(p, "wrong", NOW);
+	assert_int_equal(key_cache_drop_all(p->cache), 0);
+	assert_int_equal(entries(p), 0);
+	assert_int_equal(store_count(p->store, STORE_KEYS), 0);
+	assert_string_equal(known(p, "on-disk"), "-");
+	assert_string_equal(known(p, "flushed"), "-");
+	assert_string_equal(known(p, "to-write"), "-");
+	assert_string_equal(known(p, "wrong"), "-");
+	put(p, "flushed", "again", NOW);
+	assert_int_equal(key_cache_flush(p->cache), 1);
+	restart(p, 1000);
+	assert_string_equal(known(p, "flushed"), "again");
+	assert_string_equal(known(p, "on-disk"), "-");
 }
 
 static void
@@ -1279,6 +1308,7 @@ main(void)
 		TEST(test_account_changes),
 		TEST(test_wrong),
 		TEST(test_drop),
+		TEST(test_drop_all),
 		TEST(test_least_recently_used),
 		TEST(test_flood_of_wrong_keys),
 		TEST(test_many_revoked),

@@ -180,6 +180,7 @@ start(struct place *p, bool ask_account, unsigned timeout_ms)
 	const struct key_check_settings settings = {
 		.url = "https://api.example/v1",
 		.format = &format,
+		.ask_api = true,
 		.ask_account = ask_account,
 		.timeout_ms = timeout_ms,
 		.ttl = TTL,
@@ -250,6 +251,7 @@ tear_down(void **state)
 struct seen {
 	unsigned count;
 	enum key_status status;
+	enum key_reason reason;
 	char account[ACCOUNT_ID_MAX + 1];
 	char route[64];
 	char key_id[KEY_ID_LEN + 1];
@@ -257,12 +259,14 @@ struct seen {
 };
 
 static void
-see(void *arg, enum key_status status, struct identity *id)
+see(void *arg, enum key_status status, enum key_reason reason,
+    struct identity *id)
 {
 	struct seen *seen = arg;
 
 	seen->count++;
 	seen->status = status;
+	seen->reason = reason;
 	assert_int_equal(status == KEY_GOOD, id != NULL);
 	if (id == NULL)
 		return;
@@ -280,7 +284,7 @@ static void
 ask(struct place *p, const char *key, struct seen *seen)
 {
 	*seen = (struct seen){ 0 };
-	key_check_ask(p->kc, key, strlen(key), see, seen);
+	key_check_ask(p->kc, key, strlen(key), NULL, see, seen);
 }
 
 static void
@@ -755,16 +759,16 @@ test_implausible(void **state)
 	for (size_t i = 0; i < N_ELEMENTS(implausible); i++) {
 		seen = (struct seen){ 0 };
 		key_check_ask(p->kc, implausible[i].key, implausible[i].len,
-			      see, &seen);
+			      NULL, see, &seen);
 		check_seen(implausible[i].name, &seen, KEY_WRONG, NULL, KEY);
 	}
 	memset(longest, 'k', sizeof(longest));
-	key_check_ask(p->kc, longest, KEY_MAX, see, &seen);
+	key_check_ask(p->kc, longest, KEY_MAX, NULL, see, &seen);
 	assert_int_equal(p->pool.submitted, 1);
 	answer(p, &(struct reply)ROUTES);
 	assert_int_equal(seen.status, KEY_GOOD);
 	seen = (struct seen){ 0 };
-	key_check_ask(p->kc, longest, KEY_MAX + 1, see, &seen);
+	key_check_ask(p->kc, longest, KEY_MAX + 1, NULL, see, &seen);
 	check_seen("too long", &seen, KEY_WRONG, NULL, KEY);
 	assert_int_equal(p->pool.submitted, 1);
 }
@@ -796,7 +800,7 @@ test_waiters_bounded(void **state)
 	struct seen waiting = { 0 }, over;
 
 	for (unsigned i = 0; i < WAITERS_MAX; i++)
-		key_check_ask(p->kc, KEY, strlen(KEY), see, &waiting);
+		key_check_ask(p->kc, KEY, strlen(KEY), NULL, see, &waiting);
 	assert_int_equal(waiting.count, 0);
 	ask(p, KEY, &over);
 	check_seen("one over", &over, KEY_UNKNOWN, NULL, KEY);
@@ -811,10 +815,12 @@ struct asker {
 };
 
 static void
-count_answer(void *arg, enum key_status status, struct identity *id)
+count_answer(void *arg, enum key_status status, enum key_reason reason,
+	     struct identity *id)
 {
 	struct asker *a = arg;
 
+	(void)reason;
 	assert_int_equal(status == KEY_GOOD, id != NULL);
 	identity_free(&id);
 	atomic_fetch_add(&a->answered, 1);
@@ -830,7 +836,7 @@ ask_often(void *arg)
 
 		snprintf(id.key, sizeof(id.key), "key-%u",
 			 (i + a->number) % 10);
-		key_check_ask(a->place->kc, id.key, strlen(id.key),
+		key_check_ask(a->place->kc, id.key, strlen(id.key), NULL,
 			      count_answer, a);
 		if (i % 50 == a->number)
 			key_check_refused(a->place->kc, &id);
@@ -1027,7 +1033,7 @@ ask_user(struct place *p, const char *user, struct seen *seen)
 
 	*seen = (struct seen){ 0 };
 	fill_in(name, sizeof(name), user);
-	key_check_ask_user(p->kc, name, see, seen);
+	key_check_ask_user(p->kc, name, NULL, see, seen);
 }
 
 static void

@@ -120,17 +120,18 @@ begins(const char *text, const char *prefix)
 static void
 answer(struct question *q)
 {
-	q->fn(q->arg, q->status, q->id);
+	q->fn(q->arg, q->status, KEY_REASON_NONE, q->id);
 	free(q);
 }
 
 void
 key_check_ask(struct key_check *kc, const char *key, size_t len,
-	      key_answer_fn *fn, void *arg)
+	      const char *address, key_answer_fn *fn, void *arg)
 {
 	struct question *q = calloc(1, sizeof(*q)), **list = NULL;
 	char text[SASL_SECRET_MAX + 1];
 
+	(void)address;
 	assert_non_null(q);
 	atomic_fetch_add(&questions, 1);
 	memcpy(text, key, len);
