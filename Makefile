@@ -82,6 +82,7 @@ MILTER_SRC := \
 	milter/key_cache.c \
 	milter/key_check.c \
 	milter/key_known.c \
+	milter/key_reason.c \
 	milter/key_lines.c \
 	milter/key_table.c \
 	milter/key_used.c \
@@ -224,7 +225,7 @@ LINK_test_metrics_http := metrics_http listener log
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_retry_memory := retry_memory crypto store log
-LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit
+LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit key_reason
 LINK_test_sasl_protocol := sasl_protocol
 LINK_test_store := store log
 

@@ -162,11 +162,12 @@ control_server_end(struct control_server *c, struct dynbuf *out)
 	} else if (!c->refused && strcmp(c->proof, CONTROL_HELLO) == 0) {
 		new_nonce(c);
 		answer(out, EX_OK, c->nonce, "");
-	} else if (c->refused || !proof_is_right(c)) {
-		refuse(c, out);
-	} else if (c->body.overflow) {
+	} else if (!c->refused && c->body.overflow) {
+		/* Not all of it is there to be proved. */
 		new_nonce(c);
 		answer(out, EX_DATAERR, c->nonce, "The request is too long\n");
+	} else if (c->refused || !proof_is_right(c)) {
+		refuse(c, out);
 	} else {
 		run_request(c, out);
 	}

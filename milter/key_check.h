@@ -22,24 +22,13 @@
 #include <stddef.h>
 
 #include "key_cache.h"
+#include "key_reason.h"
 
 enum key_status {
 	KEY_GOOD,    /* identity is set */
 	KEY_WRONG,   /* unknown, revoked, or not a key at all */
 	KEY_UNKNOWN, /* cannot tell now */
 };
-
-/* Why a key is wrong; of the two other answers it is NONE. */
-enum key_reason {
-	KEY_REASON_NONE,
-	KEY_REASON_NOT_KNOWN, /* unknown, revoked, or not a key at all */
-	KEY_REASON_MISTYPED,  /* one of ours but for a typing error */
-	KEY_REASON_DISABLED,  /* it or its account; not yet or no more good */
-	KEY_REASON_ADDRESS,   /* good, but not from there */
-};
-
-/* The same in words for whoever has the key, after "...: ". */
-const char *key_reason_text(enum key_reason reason);
 
 /* Who is sending. */
 struct identity {

@@ -652,29 +652,36 @@ operand_account(struct manage *m, int *code_r)
 	return a;
 }
 
+static const struct account_route *
+find_route(const struct account *a, const char *id)
+{
+	for (size_t i = 0; id != NULL && i < a->n_routes; i++) {
+		if (strcmp(a->routes[i].id, id) == 0)
+			return &a->routes[i];
+	}
+	return NULL;
+}
+
 int
 manage_route_show(struct manage *m)
 {
-	const char *route = request_operand(m->request, 1);
+	const char *id = request_operand(m->request, 1);
+	const struct account_route *route;
 	int code;
 	struct account *a = operand_account(m, &code);
 
 	if (a == NULL)
 		return code;
-	code =
-	    manage_fail(m, EX_NOUSER, "%s: the account has no route \"%.80s\"",
-			a->id, route ? route : "");
-	for (size_t i = 0; route != NULL && i < a->n_routes; i++) {
-		if (strcmp(a->routes[i].id, route) != 0)
-			continue;
-		report_begin(&m->report, m->request->json, m->out);
-		dynbuf_truncate(m->out, m->request->json ? 1 : 0);
+	route = find_route(a, id);
+	if (route == NULL) {
+		code = manage_fail(m, EX_NOUSER,
+				   "%s: the account has no route \"%.80s\"",
+				   a->id, id ? id : "");
+	} else {
 		report_text(&m->report, "account", a->id);
-		report_text(&m->report, "route", a->routes[i].id);
-		report_text(&m->report, "name", a->routes[i].name);
-		report_switch(&m->report, "default",
-			      is_default(a, &a->routes[i]));
-		code = EX_OK;
+		report_text(&m->report, "route", route->id);
+		report_text(&m->report, "name", route->name);
+		report_switch(&m->report, "default", is_default(a, route));
 	}
 	account_free(&a);
 	return code;

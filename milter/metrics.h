@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "key_check.h"
+#include "key_reason.h"
 
 struct dynbuf;
 struct metrics;

@@ -339,7 +339,7 @@ retry_memory_keep(struct retry_memory *m, const struct outgoing *o,
 	pthread_mutex_lock(&m->lock);
 	rc = merge_on_disk(m, o, e, now, message);
 	pthread_mutex_unlock(&m->lock);
-	return rc;
+	return rc == 0 ? 0 : -1;
 }
 
 int

@@ -70,10 +70,10 @@ class Daemon:
         self.process = None
         self.config = copy.deepcopy(DEFAULTS)
         self.config[""].update(
-            milter_socket=f"unix:{self.milter_socket}",
-            sasl_socket=f"unix:{self.sasl_socket}",
-            state_directory=self.state, secret_file=self.secret,
-            admin_secret=self.admin_secret, **top)
+            {"milter_socket": f"unix:{self.milter_socket}",
+             "sasl_socket": f"unix:{self.sasl_socket}",
+             "state_directory": self.state, "secret_file": self.secret,
+             "admin_secret": self.admin_secret, **top})
         self.config["api main"]["url"] = api_url
         self._make_directories()
 

@@ -879,7 +879,7 @@ test_log(void **state)
 		{ "AUTH\t2\tplain\t" PARAMS "\tsecured\tresp=" WRONG_LATE "\n",
 		  FAIL("2"), false,
 		  "]: sasl: auth result=wrong client=192.0.2.7 mech=PLAIN "
-		  "tls=yes" },
+		  "tls=yes reason=\"the API key is wrong or revoked\"" },
 		{ "AUTH\t3\tXOAUTH2\trip=2001:db8::7\tsecured\tresp=" GOOD "\n",
 		  "FAIL\t3\treason=unknown mechanism, use PLAIN or LOGIN\n",
 		  false,
