@@ -58,7 +58,8 @@ account_cache_new(struct store *store, size_t max_accounts)
 	return c;
 }
 
-/* FNV-1a, 64 bits; ids are the operator's, who floods only himself. */
+/* FNV-1a, 64 bits; ids are the operator's, who floods only himself. Its upper
+ * bits know nothing of the last letters: all of it is mixed again. */
 static uint64_t
 hash_of(const char *id)
 {
@@ -66,7 +67,8 @@ hash_of(const char *id)
 
 	for (; *id != '\0'; id++)
 		h = (h ^ (unsigned char)*id) * 0x100000001b3u;
-	return h;
+	h = (h ^ h >> 32) * 0x9e3779b97f4a7c15u;
+	return h ^ h >> 32;
 }
 
 static struct shard *
