@@ -305,7 +305,8 @@ e2e:
 # --- benchmark ------------------------------------------------------------------
 
 TB := $(B)/tests/bench
-BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/floor $(TB)/policy_bench
+BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/floor $(TB)/policy_bench \
+	$(TB)/keystore_bench
 
 $(TB)/smtpload: $(TB)/smtpload.o $(TB)/load.o $(TB)/latency.o $(TB)/payload.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
@@ -318,6 +319,10 @@ $(TB)/floor: $(TB)/floor.o
 
 $(TB)/policy_bench: $(TB)/policy_bench.o $(B)/libpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
+
+$(TB)/keystore_bench: $(TB)/keystore_bench.o \
+    $(LINK_test_keystore:%=$(B)/milter/%.o) $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(DAEMON_LIBS)
 
 bench-bin: $(BENCH_TOOLS)
 

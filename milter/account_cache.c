@@ -4,27 +4,30 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "log.h"
 #include "store.h"
 
 /* A power of two, about twice what a shard holds. */
 #define BUCKETS 512
+/* When a shard is full, the least recently used in so many buckets leaves: a
+ * list in the order of use would have every lookup write to its neighbours. */
+#define BUCKETS_TO_SEARCH 64
 
+/* What a lookup reads comes first, in one cache line. */
 struct entry {
-	struct account_record record;
+	uint64_t hash;
+	uint64_t used; /* when, by the shard's clock */
 	struct entry *chain;
-	TAILQ_ENTRY(entry) links;
+	struct account_record record;
 };
-
-TAILQ_HEAD(entry_list, entry);
 
 struct shard {
 	pthread_mutex_t lock; /* guards all below */
 	uint64_t changes;
+	uint64_t clock;
 	size_t n;
-	struct entry_list used; /* the last one first */
+	size_t search_at; /* the bucket where the next search begins */
 	struct entry *buckets[BUCKETS];
 };
 
@@ -51,14 +54,14 @@ account_cache_new(struct store *store, size_t max_accounts)
 	c->max =
 	    (max_accounts + ACCOUNT_CACHE_SHARDS - 1) / ACCOUNT_CACHE_SHARDS;
 	for (size_t i = 0; i < ACCOUNT_CACHE_SHARDS; i++) {
-		TAILQ_INIT(&c->shards[i].used);
 		if (pthread_mutex_init(&c->shards[i].lock, NULL) != 0)
 			abort();
 	}
 	return c;
 }
 
-/* FNV-1a, 64 bits; ids are the operator's, who floods only himself. */
+/* FNV-1a, 64 bits; ids are the operator's, who floods only himself. Its upper
+ * bits know nothing of the last letters: all of it is mixed again. */
 static uint64_t
 hash_of(const char *id)
 {
@@ -66,7 +69,8 @@ hash_of(const char *id)
 
 	for (; *id != '\0'; id++)
 		h = (h ^ (unsigned char)*id) * 0x100000001b3u;
-	return h;
+	h = (h ^ h >> 32) * 0x9e3779b97f4a7c15u;
+	return h ^ h >> 32;
 }
 
 static struct shard *
@@ -81,7 +85,8 @@ find(struct shard *s, uint64_t hash, const char *id)
 {
 	struct entry **at = &s->buckets[hash % BUCKETS];
 
-	while (*at != NULL && strcmp((*at)->record.account->id, id) != 0)
+	while (*at != NULL && ((*at)->hash != hash ||
+			       strcmp((*at)->record.account->id, id) != 0))
 		at = &(*at)->chain;
 	return at;
 }
@@ -92,7 +97,6 @@ remove_entry(struct shard *s, struct entry **at)
 	struct entry *e = *at;
 
 	*at = e->chain;
-	TAILQ_REMOVE(&s->used, e, links);
 	s->n--;
 	account_record_clear(&e->record);
 	free(e);
@@ -101,11 +105,34 @@ remove_entry(struct shard *s, struct entry **at)
 static void
 empty(struct shard *s)
 {
-	struct entry *e;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		while (s->buckets[i] != NULL)
+			remove_entry(s, &s->buckets[i]);
+	}
+}
 
-	while ((e = TAILQ_FIRST(&s->used)) != NULL)
-		remove_entry(s, find(s, hash_of(e->record.account->id),
-				     e->record.account->id));
+static struct entry **
+older(struct entry **a, struct entry **b)
+{
+	return a == NULL || (*b)->used < (*a)->used ? b : a;
+}
+
+static void
+shrink(struct shard *s, size_t max)
+{
+	while (s->n > max) {
+		struct entry **oldest = NULL;
+
+		for (size_t i = 0; i < BUCKETS_TO_SEARCH; i++) {
+			struct entry **at = &s->buckets[s->search_at];
+
+			for (; *at != NULL; at = &(*at)->chain)
+				oldest = older(oldest, at);
+			s->search_at = (s->search_at + 1) % BUCKETS;
+		}
+		if (oldest != NULL)
+			remove_entry(s, oldest);
+	}
 }
 
 void
@@ -142,10 +169,7 @@ look(struct shard *s, uint64_t hash, const char *id,
 	e = *find(s, hash, id);
 	if (e != NULL) {
 		share(&e->record, record_r);
-		if (TAILQ_FIRST(&s->used) != e) {
-			TAILQ_REMOVE(&s->used, e, links);
-			TAILQ_INSERT_HEAD(&s->used, e, links);
-		}
+		e->used = ++s->clock;
 	}
 	pthread_mutex_unlock(&s->lock);
 	return e != NULL;
@@ -161,20 +185,16 @@ adopt(struct account_cache *c, uint64_t hash, const struct account_record *r,
 	struct entry **at;
 
 	share(r, &e->record);
+	e->hash = hash;
 	pthread_mutex_lock(&s->lock);
 	at = find(s, hash, r->account->id);
 	if (s->changes == changes && *at == NULL) {
+		e->used = ++s->clock;
 		*at = e;
-		TAILQ_INSERT_HEAD(&s->used, e, links);
 		s->n++;
 		e = NULL;
 	}
-	while (s->n > c->max) {
-		const char *id =
-		    TAILQ_LAST(&s->used, entry_list)->record.account->id;
-
-		remove_entry(s, find(s, hash_of(id), id));
-	}
+	shrink(s, c->max);
 	pthread_mutex_unlock(&s->lock);
 	if (e != NULL)
 		account_record_clear(&e->record);

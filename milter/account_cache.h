@@ -4,8 +4,8 @@
  *
  * Handed out as shares (account_share()): nobody changes them, and who has one
  * keeps it when it leaves the cache. Memory is bounded by a number of
- * accounts; the least recently used leaves. Thread-safe; a lookup takes one
- * of ACCOUNT_CACHE_SHARDS locks for as long as copying 300 bytes takes.
+ * accounts; one that was not used for long leaves. Thread-safe; a lookup takes
+ * one of ACCOUNT_CACHE_SHARDS locks for as long as copying 300 bytes takes.
  */
 #ifndef TXM_MILTER_ACCOUNT_CACHE_H
 #define TXM_MILTER_ACCOUNT_CACHE_H

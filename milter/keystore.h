@@ -27,7 +27,7 @@
 #define KEYSTORE_PREFIX "txk_"
 #define KEYSTORE_KEY_LEN 62
 #define KEYSTORE_LABEL_MAX 128
-#define KEYSTORE_ACCOUNTS_CACHED 10240
+#define KEYSTORE_ACCOUNTS_CACHED 16384
 
 struct account;
 struct crypto_seal;

@@ -49,6 +49,7 @@ struct account_network {
 };
 
 struct account {
+	atomic_uint refs;	     /* account_share() */
 	char id[ACCOUNT_ID_MAX + 1]; /* [a-z0-9._-]+ */
 	bool disabled;
 	char *dialect; /* NULL: the configuration's default */
@@ -60,7 +61,6 @@ struct account {
 	struct account_network *networks;
 	size_t n_networks; /* 0: its keys may be used from anywhere */
 	struct account_rate rate, recipient_rate;
-	atomic_uint refs; /* account_share() */
 };
 
 struct account *account_new(const char *id);

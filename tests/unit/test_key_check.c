@@ -22,10 +22,12 @@
 #include <cmocka.h>
 
 #include "milter/http_pool.h"
+#include "milter/keystore.h"
 #include "milter/log.h"
 #include "milter/store.h"
 #include "policy/account.h"
 #include "policy/api.h"
+#include "policy/json_text.h"
 
 #define NOW 1700000000
 #define TTL 600
@@ -170,6 +172,7 @@ struct place {
 	struct store *store;
 	struct crypto_seal *seal;
 	struct key_cache *cache;
+	struct keystore *local;
 	struct http_pool pool;
 	struct key_check *kc;
 };
@@ -233,6 +236,7 @@ tear_down(void **state)
 	char path[80];
 
 	key_check_free(&p->kc);
+	keystore_free(&p->local);
 	key_cache_free(&p->cache);
 	crypto_seal_free(&p->seal);
 	store_close(&p->store);
@@ -252,6 +256,7 @@ struct seen {
 	unsigned count;
 	enum key_status status;
 	enum key_reason reason;
+	bool local;
 	char account[ACCOUNT_ID_MAX + 1];
 	char route[64];
 	char key_id[KEY_ID_LEN + 1];
@@ -270,6 +275,7 @@ see(void *arg, enum key_status status, enum key_reason reason,
 	assert_int_equal(status == KEY_GOOD, id != NULL);
 	if (id == NULL)
 		return;
+	seen->local = id->local;
 	strcpy(seen->account, id->account->id);
 	strcpy(seen->key_id, id->key_id);
 	strcpy(seen->key, id->key);
@@ -1156,6 +1162,376 @@ test_refused_meanwhile(void **state)
 	}
 }
 
+/* --- keys that were made here --------------------------------------------- */
+
+#define API_KEY "the-api-k3y"
+#define NETWORK "192.0.2.0/24"
+#define INSIDE "192.0.2.7"
+
+static void
+put_local_account(struct place *p, const char *id, bool disabled)
+{
+	struct account *a = account_new(id);
+
+	a->disabled = disabled;
+	assert_true(account_add_network(a, NETWORK));
+	assert_int_equal(keystore_put_account(p->local, a, API_KEY), 0);
+	account_free(&a);
+}
+
+static void
+start_local(struct place *p, bool ask_api)
+{
+	const struct key_check_settings settings = {
+		.url = "https://api.example/v1",
+		.format = &format,
+		.local = p->local,
+		.ask_api = ask_api,
+		.timeout_ms = TIMEOUT_MS,
+		.ttl = TTL,
+		.negative_ttl = NEGATIVE_TTL,
+		.stale = STALE,
+		.now = fake_now,
+	};
+
+	key_check_free(&p->kc);
+	p->kc = key_check_new(&settings, p->cache, &p->pool);
+}
+
+/* With an account "acme" and a key of it. */
+static struct keystore_key
+make_local(struct place *p, bool ask_api, char key_r[KEYSTORE_KEY_LEN + 1])
+{
+	struct keystore_key k = { .account = "acme" };
+
+	p->local = keystore_new(p->store, p->seal);
+	put_local_account(p, "acme", false);
+	assert_int_equal(keystore_make(p->local, &k, key_r), 0);
+	start_local(p, ask_api);
+	return k;
+}
+
+static void
+ask_from(struct place *p, const char *key, const char *address,
+	 struct seen *seen)
+{
+	*seen = (struct seen){ 0 };
+	key_check_ask(p->kc, key, strlen(key), address, see, seen);
+}
+
+static void
+ask_id_from(struct place *p, const char *account, const char *key_id,
+	    const char *address, struct seen *seen)
+{
+	char user[200];
+
+	*seen = (struct seen){ 0 };
+	snprintf(user, sizeof(user), "%s:%s", account, key_id);
+	key_check_ask_user(p->kc, user, address, see, seen);
+}
+
+static void
+check_reason(const char *name, const struct seen *seen, enum key_status status,
+	     enum key_reason reason)
+{
+	if (seen->count != 1 || seen->status != status ||
+	    seen->reason != reason)
+		fail_msg("%s: %u answers, status %d, reason %d", name,
+			 seen->count, seen->status, seen->reason);
+}
+
+static void
+test_local(void **state)
+{
+	struct place *p = *state;
+	char key[KEYSTORE_KEY_LEN + 1];
+	struct keystore_key k = make_local(p, true, key);
+	struct seen seen;
+
+	ask_from(p, key, INSIDE, &seen);
+	check_reason("by key", &seen, KEY_GOOD, KEY_REASON_NONE);
+	assert_string_equal(seen.account, "acme");
+	assert_string_equal(seen.key_id, k.key_id);
+	/* The API is called with its own key. */
+	assert_string_equal(seen.key, API_KEY);
+	assert_true(seen.local);
+	ask_id_from(p, "acme", k.key_id, INSIDE, &seen);
+	check_reason("by name", &seen, KEY_GOOD, KEY_REASON_NONE);
+	assert_string_equal(seen.key, API_KEY);
+	ask_id_from(p, "other", k.key_id, INSIDE, &seen);
+	check_reason("another's", &seen, KEY_WRONG, KEY_REASON_NOT_KNOWN);
+	assert_int_equal(p->pool.submitted, 0);
+}
+
+static const struct {
+	const char *address;
+	enum key_status status;
+	enum key_reason reason;
+} places[] = {
+	{ INSIDE, KEY_GOOD, KEY_REASON_NONE },
+	{ "::ffff:" INSIDE, KEY_GOOD, KEY_REASON_NONE },
+	{ "198.51.100.1", KEY_WRONG, KEY_REASON_ADDRESS },
+	{ "unknown", KEY_WRONG, KEY_REASON_ADDRESS },
+	{ "", KEY_WRONG, KEY_REASON_ADDRESS },
+	{ NULL, KEY_WRONG, KEY_REASON_ADDRESS },
+	{ INSIDE "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+	  KEY_WRONG, KEY_REASON_ADDRESS },
+};
+
+static void
+test_address(void **state)
+{
+	struct place *p = *state;
+	char key[KEYSTORE_KEY_LEN + 1];
+	struct keystore_key k = make_local(p, true, key);
+	struct seen seen;
+
+	for (size_t i = 0; i < N_ELEMENTS(places); i++) {
+		const char *a = places[i].address;
+
+		ask_from(p, key, a, &seen);
+		check_reason(a ? a : "none", &seen, places[i].status,
+			     places[i].reason);
+		ask_id_from(p, "acme", k.key_id, a, &seen);
+		check_reason(a ? a : "none", &seen, places[i].status,
+			     places[i].reason);
+	}
+	/* An account of the API has no networks. */
+	know(p, KEY, 0);
+	ask_from(p, KEY, NULL, &seen);
+	check_reason("API", &seen, KEY_GOOD, KEY_REASON_NONE);
+}
+
+/* Each change counts for the next question. */
+static void
+test_local_changes(void **state)
+{
+	struct place *p = *state;
+	char key[KEYSTORE_KEY_LEN + 1];
+	struct keystore_key k = make_local(p, true, key);
+	struct seen seen;
+
+	keystore_set_status(p->local, k.key_id, KEYSTORE_DISABLED);
+	ask_from(p, key, INSIDE, &seen);
+	check_reason("disabled", &seen, KEY_WRONG, KEY_REASON_DISABLED);
+	ask_id_from(p, "acme", k.key_id, INSIDE, &seen);
+	check_reason("disabled", &seen, KEY_WRONG, KEY_REASON_DISABLED);
+	keystore_set_status(p->local, k.key_id, KEYSTORE_ENABLED);
+	keystore_set_expires(p->local, k.key_id, NOW);
+	ask_from(p, key, INSIDE, &seen);
+	check_reason("expired", &seen, KEY_WRONG, KEY_REASON_DISABLED);
+	keystore_set_expires(p->local, k.key_id, 0);
+	put_local_account(p, "acme", true);
+	ask_from(p, key, INSIDE, &seen);
+	check_reason("account", &seen, KEY_WRONG, KEY_REASON_DISABLED);
+	put_local_account(p, "acme", false);
+	ask_from(p, key, INSIDE, &seen);
+	check_reason("enabled", &seen, KEY_GOOD, KEY_REASON_NONE);
+	keystore_revoke(p->local, k.key_id);
+	ask_id_from(p, "acme", k.key_id, INSIDE, &seen);
+	check_reason("revoked", &seen, KEY_WRONG, KEY_REASON_NOT_KNOWN);
+	ask_id_from(p, "nobody", k.key_id, INSIDE, &seen);
+	check_reason("lost", &seen, KEY_UNKNOWN, KEY_REASON_NONE);
+	assert_int_equal(p->pool.submitted, 0);
+	/* By the key itself the API is asked: it might be one of its own. */
+	ask_from(p, key, INSIDE, &seen);
+	answer(p, &(struct reply){ HTTP_ANSWERED, 401, "" });
+	check_reason("revoked", &seen, KEY_WRONG, KEY_REASON_NOT_KNOWN);
+}
+
+static void
+test_not_local(void **state)
+{
+	struct place *p = *state;
+	char key[KEYSTORE_KEY_LEN + 1];
+	struct seen seen;
+
+	(void)make_local(p, true, key);
+	key[10] = key[10] == 'b' ? 'c' : 'b';
+	ask_from(p, key, INSIDE, &seen);
+	check_reason("mistyped", &seen, KEY_WRONG, KEY_REASON_MISTYPED);
+	assert_int_equal(p->pool.submitted, 0);
+	ask_from(p, KEY, INSIDE, &seen);
+	answer(p, &(struct reply)ROUTES);
+	check_reason("the API's", &seen, KEY_GOOD, KEY_REASON_NONE);
+	assert_string_equal(seen.key, KEY);
+	assert_false(seen.local);
+}
+
+/* Without an API: what is not here is wrong, whatever was known. */
+static void
+test_no_api(void **state)
+{
+	struct place *p = *state;
+	char key[KEYSTORE_KEY_LEN + 1];
+	struct keystore_key k = make_local(p, false, key);
+	struct seen seen;
+
+	know(p, KEY, 0);
+	ask_from(p, KEY, INSIDE, &seen);
+	check_reason("by key", &seen, KEY_WRONG, KEY_REASON_NOT_KNOWN);
+	ask_user(p, "acme:%s", &seen);
+	check_reason("by name", &seen, KEY_WRONG, KEY_REASON_NOT_KNOWN);
+	ask_from(p, key, INSIDE, &seen);
+	check_reason("local", &seen, KEY_GOOD, KEY_REASON_NONE);
+	keystore_revoke(p->local, k.key_id);
+	ask_id_from(p, "acme", k.key_id, INSIDE, &seen);
+	check_reason("revoked", &seen, KEY_WRONG, KEY_REASON_NOT_KNOWN);
+	assert_int_equal(p->pool.submitted, 0);
+}
+
+static void
+test_local_error(void **state)
+{
+	struct place *p = *state;
+	char key[KEYSTORE_KEY_LEN + 1];
+	struct keystore_key k = make_local(p, true, key);
+	const struct store_write w = { STORE_LOCAL_KEYS, k.hash, sizeof(k.hash),
+				       "?", 1 };
+	struct seen seen;
+
+	assert_int_equal(store_write(p->store, &w, 1), 0);
+	ask_from(p, key, INSIDE, &seen);
+	check_reason("by key", &seen, KEY_UNKNOWN, KEY_REASON_NONE);
+	ask_id_from(p, "acme", k.key_id, INSIDE, &seen);
+	check_reason("by name", &seen, KEY_UNKNOWN, KEY_REASON_NONE);
+}
+
+/* That the API refuses the account's key says nothing about the local one. */
+static void
+test_local_refused(void **state)
+{
+	struct place *p = *state;
+	char key[KEYSTORE_KEY_LEN + 1];
+	struct identity id = { .local = true, .key = API_KEY };
+	struct seen seen;
+
+	(void)make_local(p, true, key);
+	id.account = account_new("acme");
+	key_check_refused(p->kc, &id);
+	account_free(&id.account);
+	ask_from(p, key, INSIDE, &seen);
+	check_reason("local", &seen, KEY_GOOD, KEY_REASON_NONE);
+	ask_from(p, API_KEY, INSIDE, &seen);
+	check_reason("API", &seen, KEY_WRONG, KEY_REASON_NOT_KNOWN);
+}
+
+/* --- other settings ------------------------------------------------------- */
+
+static void
+test_reconfigure(void **state)
+{
+	struct place *p = *state;
+	struct key_check_settings settings = {
+		.url = "https://other.example",
+		.format = &format,
+		.ask_api = true,
+		.ask_account = true,
+		.timeout_ms = TIMEOUT_MS,
+		.ttl = 10,
+		.negative_ttl = 1,
+		.stale = 20,
+	};
+	struct seen seen, before;
+
+	know(p, KEY, 15);
+	ask(p, KEY, &seen);
+	check_seen("in time", &seen, KEY_GOOD, "acme", KEY);
+	ask(p, OTHER, &before);
+	key_check_reconfigure(p->kc, &settings);
+
+	/* What began before ends as it began: no account is asked for. */
+	answer(p, &(struct reply)ROUTES);
+	check_seen("before", &before, KEY_GOOD, "", OTHER);
+	ask(p, KEY, &seen);
+	assert_int_equal(seen.count, 0);
+	check_request(p->pool.calls[0], "https://other.example/userroutes");
+	atomic_fetch_add(&clock_s, 5);
+	answer(p, &(struct reply){ HTTP_NO_ANSWER, 0, "" });
+	check_seen("too stale", &seen, KEY_UNKNOWN, NULL, KEY);
+
+	settings.ask_api = false;
+	key_check_reconfigure(p->kc, &settings);
+	ask(p, OTHER, &seen);
+	check_reason("no API", &seen, KEY_WRONG, KEY_REASON_NOT_KNOWN);
+}
+
+/* --- forgetting ----------------------------------------------------------- */
+
+static void
+forget(struct place *p, const char *key)
+{
+	char id[KEY_ID_LEN + 1];
+
+	key_id_of(key, strlen(key), id);
+	key_check_forget(p->kc, id);
+}
+
+static bool
+is_cached(struct place *p, const char *key)
+{
+	struct key_record r;
+	bool found = key_cache_get(p->cache, key, strlen(key), &r);
+
+	key_record_clear(&r);
+	return found;
+}
+
+static void
+test_forget(void **state)
+{
+	struct place *p = *state;
+
+	know(p, KEY, 0);
+	know(p, OTHER, 0);
+	forget(p, KEY);
+	assert_false(is_cached(p, KEY));
+	assert_true(is_cached(p, OTHER));
+	know(p, KEY, 0);
+	assert_int_equal(key_check_forget_all(p->kc), 0);
+	assert_false(is_cached(p, KEY));
+	assert_false(is_cached(p, OTHER));
+}
+
+static const struct {
+	const char *name;
+	struct reply reply;
+	enum key_status status;
+} forgotten[] = {
+	{ "good", ROUTES, KEY_UNKNOWN },
+	{ "wrong", { HTTP_ANSWERED, 401, "" }, KEY_WRONG },
+	{ "no answer", { HTTP_NO_ANSWER, 0, "" }, KEY_UNKNOWN },
+};
+
+/* The answer to a question that was put before is not remembered. */
+static void
+test_forget_meanwhile(void **state)
+{
+	struct place *p = *state;
+
+	for (size_t i = 0; i < 2 * N_ELEMENTS(forgotten); i++) {
+		size_t row = i / 2;
+		struct seen seen, other;
+
+		know(p, KEY, TTL);
+		ask(p, KEY, &seen);
+		ask(p, OTHER, &other);
+		if (i % 2 == 0)
+			forget(p, KEY);
+		else
+			assert_int_equal(key_check_forget_all(p->kc), 0);
+		answer(p, &forgotten[row].reply);
+		check_seen(forgotten[row].name, &seen, forgotten[row].status,
+			   NULL, KEY);
+		if (is_cached(p, KEY))
+			fail_msg("%s: remembered", forgotten[row].name);
+		answer(p, &(struct reply)ROUTES);
+		assert_int_equal(other.status,
+				 i % 2 == 0 ? KEY_GOOD : KEY_UNKNOWN);
+		assert_int_equal(key_check_forget_all(p->kc), 0);
+	}
+}
+
 /* --- secrets -------------------------------------------------------------- */
 
 static const struct {
@@ -1271,11 +1647,22 @@ main(void)
 		IN_PLACE(test_user_name),
 		IN_PLACE(test_refused),
 		IN_PLACE(test_refused_meanwhile),
+		IN_PLACE(test_local),
+		IN_PLACE(test_address),
+		IN_PLACE(test_local_changes),
+		IN_PLACE(test_not_local),
+		IN_PLACE(test_no_api),
+		IN_PLACE(test_local_error),
+		IN_PLACE(test_local_refused),
+		IN_PLACE(test_reconfigure),
+		IN_PLACE(test_forget),
+		IN_PLACE(test_forget_meanwhile),
 		cmocka_unit_test(test_hide_key),
 		IN_PLACE(test_key_echoed),
 		IN_PLACE(test_log),
 	};
 
 	log_open(1, LOG_LEVEL_INFO);
+	json_text_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -504,6 +504,43 @@ test_many_accounts(void **state)
 	}
 }
 
+/* 10,000 of them are parsed once: it is the same one that is found again. */
+static void
+test_accounts_stay(void **state)
+{
+	enum { ACCOUNTS = 10000 };
+	static struct account *first[ACCOUNTS];
+	struct place *p = *state;
+	DYNBUF_AUTO text;
+	unsigned again = 0;
+	char key[32], *error;
+
+	dynbuf_init(&text, 16 * 1024 * 1024);
+	for (int i = 0; i < ACCOUNTS; i++)
+		dynbuf_addf(&text,
+			    "{\"account\":\"account-%d\"}\n"
+			    "{\"key\":\"key-%d\",\"of\":\"account-%d\"}\n",
+			    i, i, i);
+	assert_int_equal(keystore_import(p->ks, text.data, text.len, 1, &error),
+			 2 * ACCOUNTS);
+	for (int i = 0; i < 2 * ACCOUNTS; i++) {
+		struct keystore_found f;
+
+		snprintf(key, sizeof(key), "key-%d", i % ACCOUNTS);
+		assert_int_equal(
+		    keystore_find(p->ks, key, strlen(key), NOW, &f),
+		    KEYSTORE_GOOD);
+		if (i < ACCOUNTS)
+			first[i] = account_share(f.account);
+		else
+			again += first[i - ACCOUNTS] == f.account;
+		keystore_found_clear(&f);
+	}
+	for (int i = 0; i < ACCOUNTS; i++)
+		account_free(&first[i]);
+	assert_int_equal(again, ACCOUNTS);
+}
+
 /* --- what cannot be read -------------------------------------------------- */
 
 static void
@@ -1254,6 +1291,7 @@ main(void)
 		TEST(test_account_copy),
 		TEST(test_account_changes),
 		TEST(test_many_accounts),
+		TEST(test_accounts_stay),
 		TEST(test_other_secret),
 		TEST(test_sealed_elsewhere),
 		TEST(test_unreadable_key),

@@ -629,6 +629,234 @@ test_threads(void **state)
 	assert_int_equal(store_count(p->store, STORE_KEYS), 40);
 }
 
+/* --- reading into memory of the caller's ---------------------------------- */
+
+static void
+test_read(void **state)
+{
+	struct place *p = *state;
+	uint8_t key[STORE_KEY_MAX];
+	size_t len = 77, key_len;
+	char value[5];
+
+	assert_int_equal(puts_text(p->store, "abcd", "12345"), 0);
+	assert_int_equal(puts_text(p->store, "b", ""), 0);
+	assert_int_equal(store_read(p->store, STORE_KEYS, "abcd", 4, value,
+				    sizeof(value), &len),
+			 1);
+	assert_int_equal(len, 5);
+	assert_memory_equal(value, "12345", 5);
+	assert_int_equal(
+	    store_read(p->store, STORE_KEYS, "b", 1, value, 0, &len), 1);
+	assert_int_equal(len, 0);
+	assert_int_equal(store_read(p->store, STORE_KEYS, "abc", 3, value,
+				    sizeof(value), &len),
+			 0);
+	assert_int_equal(
+	    store_read(p->store, STORE_KEYS, "abcd", 4, value, 4, &len), -1);
+	assert_int_equal(store_read_prefix(p->store, STORE_KEYS, "ab", 2, key,
+					   &key_len, value, sizeof(value),
+					   &len),
+			 1);
+	assert_int_equal(key_len, 4);
+	assert_memory_equal(key, "abcd", 4);
+	assert_memory_equal(value, "12345", 5);
+	assert_int_equal(store_read_prefix(p->store, STORE_KEYS, "ac", 2, key,
+					   &key_len, value, sizeof(value),
+					   &len),
+			 0);
+}
+
+/* --- walks ---------------------------------------------------------------- */
+
+struct tour {
+	struct store *store;
+	unsigned n, most;
+	uint32_t last; /* big-endian, so that its order is the keys' */
+	bool ordered;
+};
+
+static bool
+visit(void *arg, const void *key, size_t key_len, const void *value, size_t len)
+{
+	struct tour *t = arg;
+	const uint8_t *k = key;
+	uint32_t n = (uint32_t)k[0] << 8 | k[1];
+
+	t->ordered &= key_len == 2 && len == 1 && *(const char *)value == 'v' &&
+		      (t->n == 0 || n > t->last);
+	t->last = n;
+	return ++t->n < t->most;
+}
+
+static void
+test_walk(void **state)
+{
+	enum { RECORDS = 2345 };
+	static const struct {
+		int after; /* -1: none */
+		unsigned most, want;
+	} rows[] = {
+		{ -1, 10000, RECORDS },	   { -1, 1, 1 },
+		{ -1, 1000, 1000 },	   { -1, 1001, 1001 },
+		{ 0, 10000, RECORDS - 1 }, { RECORDS - 2, 10, 1 },
+		{ RECORDS - 1, 10, 0 },	   { 9999, 10, 0 },
+	};
+	static uint8_t keys[RECORDS][2];
+	static struct store_write w[RECORDS];
+	struct place *p = *state;
+
+	for (size_t i = 0; i < RECORDS; i++) {
+		keys[i][0] = (uint8_t)(i >> 8);
+		keys[i][1] = (uint8_t)i;
+		w[i] = (struct store_write){ STORE_KEYS, keys[i], 2, "v", 1 };
+	}
+	assert_int_equal(store_write(p->store, w, RECORDS), 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct tour t = { .most = rows[i].most, .ordered = true };
+		const uint8_t after[2] = { (uint8_t)(rows[i].after >> 8),
+					   (uint8_t)rows[i].after };
+
+		assert_int_equal(store_walk(p->store, STORE_KEYS, after,
+					    rows[i].after < 0 ? 0 : 2, visit,
+					    &t),
+				 0);
+		if (!t.ordered || t.n != rows[i].want)
+			fail_msg("row %zu: %u", i, t.n);
+	}
+	assert_int_equal(store_walk(p->store, STORE_KEYS, keys,
+				    STORE_KEY_MAX + 1, visit, NULL),
+			 -1);
+}
+
+/* --- changes in steps ----------------------------------------------------- */
+
+static void
+step(struct store_change *c, const char *key, const char *value)
+{
+	const struct store_write w = { STORE_KEYS, key, strlen(key), value,
+				       value ? strlen(value) : 0 };
+
+	store_change_put(c, &w);
+}
+
+static void
+test_change(void **state)
+{
+	struct place *p = *state;
+	const void *value, *key;
+	struct store_change *c;
+	size_t len, key_len;
+
+	assert_int_equal(puts_text(p->store, "old", "1"), 0);
+	for (int keep = 0; keep < 2; keep++) {
+		c = store_change_begin(p->store, 10, 100);
+		step(c, "new", "22");
+		step(c, "old", NULL);
+		/* Seen here, and by nobody else. */
+		assert_int_equal(
+		    store_change_get(c, STORE_KEYS, "new", 3, &value, &len), 1);
+		assert_int_equal(len, 2);
+		assert_memory_equal(value, "22", 2);
+		assert_int_equal(
+		    store_change_get(c, STORE_KEYS, "old", 3, &value, &len), 0);
+		assert_int_equal(store_change_find(c, STORE_KEYS, "ne", 2, &key,
+						   &key_len, &value, &len),
+				 1);
+		assert_int_equal(key_len, 3);
+		assert_int_equal(store_change_find(c, STORE_KEYS, "x", 1, &key,
+						   &key_len, &value, &len),
+				 0);
+		assert_string_equal(text_of(p->store, STORE_KEYS, "new"), "-");
+		assert_string_equal(text_of(p->store, STORE_KEYS, "old"), "1");
+		assert_int_equal(store_change_end(&c, keep != 0), 0);
+		assert_null(c);
+		assert_string_equal(text_of(p->store, STORE_KEYS, "new"),
+				    keep ? "22" : "-");
+		assert_string_equal(text_of(p->store, STORE_KEYS, "old"),
+				    keep ? "-" : "1");
+	}
+}
+
+/* The first error counts for all that follows. */
+static void
+test_change_error(void **state)
+{
+	struct place *p = *state;
+	char long_key[STORE_KEY_MAX + 2] = "";
+	struct store_change *c = store_change_begin(p->store, 10, 100);
+	const void *value;
+	size_t len;
+
+	memset(long_key, 'k', STORE_KEY_MAX + 1);
+	step(c, "a", "1");
+	step(c, long_key, "1");
+	step(c, "b", "1");
+	assert_int_equal(store_change_get(c, STORE_KEYS, "a", 1, &value, &len),
+			 -1);
+	assert_int_equal(store_change_end(&c, true), -1);
+	assert_int_equal(store_count(p->store, STORE_KEYS), 0);
+	c = store_change_begin(p->store, 1, 2 * MAP_SIZE);
+	step(c, "a", "1");
+	assert_int_equal(store_change_end(&c, true), STORE_FULL);
+	assert_int_equal(store_count(p->store, STORE_KEYS), 0);
+}
+
+static void
+test_empty(void **state)
+{
+	struct place *p = *state;
+
+	assert_int_equal(puts_text(p->store, "a", "1"), 0);
+	assert_int_equal(put(p->store, STORE_RETRY, "a", "1", 1), 0);
+	assert_int_equal(store_empty(p->store, STORE_KEYS), 0);
+	assert_int_equal(store_count(p->store, STORE_KEYS), 0);
+	assert_int_equal(store_count(p->store, STORE_RETRY), 1);
+	assert_int_equal(puts_text(p->store, "b", "1"), 0);
+	assert_int_equal(store_count(p->store, STORE_KEYS), 1);
+}
+
+/* Many readers at a time, more than are kept. */
+static bool
+read_deeper(void *arg, const void *key, size_t key_len, const void *value,
+	    size_t len)
+{
+	struct tour *t = arg;
+
+	(void)key;
+	(void)key_len;
+	(void)value;
+	(void)len;
+	if (++t->n < t->most)
+		assert_int_equal(
+		    store_walk(t->store, STORE_KEYS, NULL, 0, read_deeper, t),
+		    0);
+	return false;
+}
+
+static void
+test_many_readers(void **state)
+{
+	struct place *p = *state;
+
+	assert_int_equal(puts_text(p->store, "a", "1"), 0);
+	for (int i = 0; i < 3; i++) {
+		struct tour t = { .store = p->store, .most = 100 };
+
+		assert_int_equal(
+		    store_walk(p->store, STORE_KEYS, NULL, 0, read_deeper, &t),
+		    0);
+		assert_int_equal(t.n, 100);
+	}
+	/* None of them holds pages that writing needs. */
+	for (int i = 0; i < 40; i++) {
+		static const char value[400000];
+
+		assert_int_equal(
+		    put(p->store, STORE_KEYS, "b", value, sizeof(value)), 0);
+	}
+}
+
 int
 main(void)
 {
@@ -654,6 +882,14 @@ main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_stale_reader,
 						set_up_closed, tear_down),
+		cmocka_unit_test_setup_teardown(test_read, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_walk, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_change, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_change_error, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_empty, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_many_readers, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(test_threads, set_up,
 						tear_down),
 	};
