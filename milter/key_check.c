@@ -492,9 +492,13 @@ reconsider(struct check *check, enum key_status status)
 static void
 conclude(struct check *check, enum api_key_answer answer)
 {
+	const struct key_check_settings *s = &check->rules->settings;
+	int64_t began = check->deadline_ms - s->timeout_ms;
 	enum key_status status = settle(check, answer);
 	struct waiter *waiters = end_running(check);
 
+	if (s->timed != NULL)
+		s->timed(s->timed_arg, (double)(monotonic_ms() - began) / 1000);
 	status = reconsider(check, status);
 	answer_all(waiters, status, check);
 	check_free(check);

@@ -61,6 +61,9 @@ struct key_check_settings {
 	unsigned timeout_ms;	/* of a check, all requests together */
 	unsigned ttl, negative_ttl, stale; /* seconds */
 	int64_t (*now)(void); /* seconds; NULL: the real-time clock */
+	/* How long a check with the API took; NULL: nobody wants to know. */
+	void (*timed)(void *arg, double seconds);
+	void *timed_arg;
 };
 
 struct http_pool;

@@ -8,6 +8,7 @@
 #include "config.h"
 #include "key_check.h"
 #include "log.h"
+#include "metrics.h"
 #include "services.h"
 
 /* What a reload keeps for the stop: memory that can grow without bound must
@@ -18,6 +19,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 /* Guarded by lock. */
 static struct config **old;
 static size_t n_old;
+
+static void
+on_key_check(void *arg, double seconds)
+{
+	metrics_time(arg, METRICS_KEY_CHECK, seconds);
+}
 
 void
 reload_key_settings(const struct services *s, const struct config *c,
@@ -33,6 +40,8 @@ reload_key_settings(const struct services *s, const struct config *c,
 		.ttl = c->ttl,
 		.negative_ttl = c->negative_ttl,
 		.stale = c->stale,
+		.timed = on_key_check,
+		.timed_arg = s->metrics,
 	};
 }
 

@@ -245,6 +245,8 @@ def test_stats(relay):
         text = relay.daemon.ctl("stats", "--prometheus")
     assert re.search(r'^txmilter_messages_total\{dialect="emaildelivery",'
                      r'route="main",result="sent"\} [1-9]', text, re.M)
+    assert re.search(r"^txmilter_key_check_seconds_count [1-9]", text, re.M)
+    assert re.search(r"^txmilter_handoff_seconds_count [1-9]", text, re.M)
     rows = relay.daemon.ctl_json("stats")["metrics"]
     assert any(r["metric"].startswith("txmilter_messages_total") for r in rows)
     assert "txmilter_sessions" in relay.daemon.ctl("stats", "--watch")
