@@ -68,6 +68,7 @@ POLICY_SRC := \
 
 # Everything of the daemon but main(), so that tests can link it.
 MILTER_SRC := \
+	milter/auth_throttle.c \
 	milter/account_cache.c \
 	milter/account_record.c \
 	milter/callbacks.c \
@@ -225,7 +226,7 @@ LINK_test_metrics_http := metrics_http listener log
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_retry_memory := retry_memory crypto store log
-LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit key_reason
+LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit key_reason auth_throttle
 LINK_test_sasl_protocol := sasl_protocol
 LINK_test_store := store log
 

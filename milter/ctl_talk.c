@@ -128,7 +128,7 @@ connect_with(struct ctl *ctl, const char *socket, const char *secret_file)
 int
 ctl_connect(struct ctl *ctl)
 {
-	char *socket, *secret;
+	char *socket = NULL, *secret = NULL;
 	int code = find_daemon(&ctl->args, &socket, &secret);
 
 	if (code != 0)

@@ -152,11 +152,18 @@ status(struct manage *m)
 	return EX_OK;
 }
 
+/* Nobody reads a histogram's steps on a screen. */
+static bool
+is_for_programs(const char *line)
+{
+	return strstr(line, "_bucket{") != NULL;
+}
+
 /* "name{labels} value" lines as a table; comments are left out. */
 static void
 report_samples(struct manage *m, char *text)
 {
-	static const char *const columns[] = { "metric", "value" };
+	static const char *const columns[] = { "value", "metric" };
 	char *rest = text;
 	char *line;
 
@@ -164,10 +171,11 @@ report_samples(struct manage *m, char *text)
 	while ((line = strsep(&rest, "\n")) != NULL) {
 		char *blank = strrchr(line, ' ');
 
-		if (*line == '#' || blank == NULL)
+		if (*line == '#' || blank == NULL ||
+		    (!m->request->json && is_for_programs(line)))
 			continue;
 		*blank = '\0';
-		report_row(&m->report, (const char *[]){ line, blank + 1 });
+		report_row(&m->report, (const char *[]){ blank + 1, line });
 	}
 	report_table_end(&m->report);
 }

@@ -19,11 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "auth_throttle.h"
 #include "crypto.h"
 #include "key_check.h"
 #include "log.h"
 #include "metrics.h"
-#include "rate_limit.h"
 #include "sasl_mailbox.h"
 #include "sasl_protocol.h"
 
@@ -222,23 +222,6 @@ count_failure(const struct connection *c, enum metrics_auth why)
 		metrics_auth_failed(c->sasl->limits.metrics, why);
 }
 
-typedef unsigned rate_limit_fn(struct rate_limit *r, const char *kind,
-			       const char *name, unsigned n, unsigned count,
-			       unsigned seconds, int64_t now_ms);
-
-/* A token of this client's address, to ask for or to take. Seconds until there
- * is one, or 0. */
-static unsigned
-failure_token(const struct connection *c, rate_limit_fn *fn)
-{
-	const struct sasl_limits *l = &c->sasl->limits;
-
-	if (l->failures == NULL)
-		return 0;
-	return fn(l->failures, "auth", c->request.client, 1, l->auth_failures,
-		  60, now_ms());
-}
-
 static void
 start_check(struct connection *c)
 {
@@ -263,7 +246,9 @@ fail(struct connection *c, const char *reason)
 static void
 check_unless_throttled(struct connection *c)
 {
-	unsigned wait = failure_token(c, rate_limit_ask);
+	const struct sasl_limits *l = &c->sasl->limits;
+	unsigned wait = auth_throttle_wait(l->failures, c->request.client,
+					   l->auth_failures);
 
 	if (wait == 0) {
 		start_check(c);
@@ -391,6 +376,7 @@ answer_good(struct connection *c, const struct identity *id)
 static void
 answer(struct connection *c, const struct sasl_ask *ask)
 {
+	const struct sasl_limits *l = &c->sasl->limits;
 	const struct sasl_request *r = &c->request;
 
 	if (ask->status == KEY_GOOD && ask->id != NULL) {
@@ -400,7 +386,8 @@ answer(struct connection *c, const struct sasl_ask *ask)
 			 "auth result=wrong " WHO_FORMAT " reason=\"%s\"",
 			 WHO(r), key_reason_text(ask->reason));
 		count_failure(c, metrics_auth_of(ask->reason));
-		(void)failure_token(c, rate_limit_take);
+		auth_throttle_wrong(l->failures, r->client, l->auth_failures,
+				    ask->reason);
 		fail(c, key_reason_text(ask->reason));
 	} else {
 		log_warning("sasl",

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth_throttle.h"
 #include "config.h"
 #include "handoff.h"
 #include "key_wait.h"
@@ -33,6 +34,7 @@ struct session {
 	char *client;		     /* where from; NULL: not known */
 	struct key_wait *key;	     /* the question whose message it is */
 	bool key_in_header;
+	unsigned throttled;  /* seconds: too many wrong keys from there */
 	struct trial *trial; /* the message is only tried */
 };
 
@@ -67,6 +69,7 @@ session_reset(struct session *s)
 	s->user = NULL;
 	s->client = NULL;
 	s->key_in_header = false;
+	s->throttled = 0;
 	trial_free(&s->trial);
 }
 
@@ -149,6 +152,16 @@ session_header(struct session *s, const char *name, const char *value)
 		message_header(s->message, name, value, strlen(value));
 }
 
+/* Who cannot be told from others is not held up for them. */
+static unsigned
+throttle_wait(const struct session *s)
+{
+	return s->client == NULL
+		   ? 0
+		   : auth_throttle_wait(s->services->limits, s->client,
+					s->config->auth_failures);
+}
+
 /* The key in the message itself wins over the login. */
 static bool
 ask_by_header(struct session *s)
@@ -164,7 +177,8 @@ ask_by_header(struct session *s)
 		return false;
 	key = header_unfold(h->value, h->value_len, &len);
 	s->key_in_header = len > 0;
-	if (s->key_in_header)
+	s->throttled = s->key_in_header ? throttle_wait(s) : 0;
+	if (s->key_in_header && s->throttled == 0)
 		s->key = key_wait_key(s->services->keys, key, len, s->client);
 	crypto_wipe(key, len);
 	free(key);
@@ -175,7 +189,7 @@ void
 session_headers_done(struct session *s)
 {
 	if (s->message == NULL || s->key != NULL || s->trial != NULL ||
-	    ask_by_header(s))
+	    s->throttled > 0 || ask_by_header(s))
 		return;
 	if (s->user != NULL)
 		s->key = key_wait_user(s->services->keys, s->user, s->client);
@@ -185,6 +199,29 @@ bool
 session_body(struct session *s, const char *data, size_t len)
 {
 	return s->message == NULL || message_body(s->message, data, len);
+}
+
+static void
+refuse_key(struct session *s, const char *where, enum key_reason reason,
+	   struct smtp_reply *reply)
+{
+	metrics_auth_failed(s->services->metrics, metrics_auth_of(reason));
+	if (s->key_in_header && s->client != NULL)
+		auth_throttle_wrong(s->services->limits, s->client,
+				    s->config->auth_failures, reason);
+	smtp_reply_set(reply, 535, "5.7.8", "%s: %s", where,
+		       key_reason_text(reason));
+}
+
+static bool
+refuse_throttled(struct session *s, const char *where, struct smtp_reply *reply)
+{
+	metrics_auth_failed(s->services->metrics, METRICS_AUTH_THROTTLED);
+	smtp_reply_set(reply, 454, "4.7.0",
+		       "%s: too many wrong API keys from this address, try "
+		       "again in %u seconds",
+		       where, s->throttled);
+	return false;
 }
 
 /* Whose message it is. False: the reply is set. */
@@ -197,6 +234,8 @@ identify(struct session *s, struct identity **identity_r,
 	enum key_reason reason;
 
 	*identity_r = NULL;
+	if (s->throttled > 0)
+		return refuse_throttled(s, where, reply);
 	if (s->key == NULL)
 		return true;
 	if (!key_wait_ready(s->key, POOL_WAKE_SLOW_MS))
@@ -207,10 +246,7 @@ identify(struct session *s, struct identity **identity_r,
 	case KEY_GOOD:
 		return true;
 	case KEY_WRONG:
-		metrics_auth_failed(s->services->metrics,
-				    metrics_auth_of(reason));
-		smtp_reply_set(reply, 535, "5.7.8", "%s: %s", where,
-			       key_reason_text(reason));
+		refuse_key(s, where, reason, reply);
 		return false;
 	case KEY_UNKNOWN:
 	default:

@@ -533,6 +533,19 @@ def test_too_many_wrong_keys(relays):
     relay.daemon.wait_for_log("auth result=throttled client=")
 
 
+def test_too_many_wrong_keys_in_headers(relays):
+    relay = relays(auth_failures="2")
+
+    def send(key):
+        return relay.send_by_header(
+            mail.message(headers=[("X-Auth-APIKey", key)]))
+
+    wrong = [relay.secret(secrets.token_urlsafe(20)) for _ in range(3)]
+    assert [send(k).code for k in wrong] == [535, 535, 454]
+    reply = send(relay.new_key())
+    assert reply.code == 454 and "too many wrong API keys" in reply.text
+
+
 # --- try --------------------------------------------------------------------
 
 
