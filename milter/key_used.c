@@ -117,6 +117,12 @@ key_used_note(struct key_used *u, const uint8_t hash[CRYPTO_HASH_LEN],
 	}
 }
 
+void
+key_used_expect(struct key_used *u, const uint8_t hash[CRYPTO_HASH_LEN])
+{
+	__builtin_prefetch(set_of(u, prefix_of(hash)), 1);
+}
+
 static uint64_t
 minute_in_memory(struct key_used *u, uint64_t prefix)
 {

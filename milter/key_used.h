@@ -32,6 +32,9 @@ void key_used_free(struct key_used **u);
 void key_used_note(struct key_used *u, const uint8_t hash[CRYPTO_HASH_LEN],
 		   int64_t now);
 
+/* A note is likely to follow: the table is out of the processor's caches. */
+void key_used_expect(struct key_used *u, const uint8_t hash[CRYPTO_HASH_LEN]);
+
 /* Seconds, a whole minute; 0: never, or not known. */
 int64_t key_used_when(struct key_used *u, const uint8_t hash[CRYPTO_HASH_LEN]);
 

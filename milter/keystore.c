@@ -280,6 +280,7 @@ keystore_find(struct keystore *ks, const char *key, size_t len, int64_t now,
 	if (!key_is_plausible(key, len))
 		return KEYSTORE_NOT_HERE;
 	crypto_hash(key, len, hash);
+	key_used_expect(ks->used, hash);
 	rc = read_key(ks, hash, &found_r->key);
 	if (rc < 0)
 		return KEYSTORE_ERROR;

@@ -691,7 +691,7 @@ store_write(struct store *s, const struct store_write *v, size_t n)
 	c->table = v->table;
 	for (size_t i = 0; i < n; i++)
 		store_change_put(c, &v[i]);
-	return store_change_end(&c, true);
+	return store_change_end(&c, true) == 0 ? 0 : -1;
 }
 
 struct sweep {
@@ -809,7 +809,7 @@ store_empty(struct store *s, enum store_table t)
 	c->table = t;
 	if (c->rc == 0)
 		c->rc = mdb_drop(c->txn, s->tables[t], 0);
-	return store_change_end(&c, true);
+	return store_change_end(&c, true) == 0 ? 0 : -1;
 }
 
 size_t

@@ -74,10 +74,7 @@ struct store_write {
 	size_t len;
 };
 
-/* There is no room in the map. */
-#define STORE_FULL (-2)
-
-/* All or nothing, one transaction. 0, or -1 or STORE_FULL (logged). */
+/* All or nothing, one transaction. 0, or -1 (logged). */
 int store_write(struct store *s, const struct store_write *v, size_t n);
 
 /*
@@ -104,7 +101,9 @@ int store_change_find(struct store_change *c, enum store_table t,
 		      size_t *key_len_r, const void **value_r, size_t *len_r);
 void store_change_put(struct store_change *c, const struct store_write *w);
 
-/* Writes all of it when `keep`, else nothing. As store_write(). */
+/* Writes all of it when `keep`, else nothing. 0, or -1 or, when there is no
+ * room in the map, STORE_FULL (logged). */
+#define STORE_FULL (-2)
 int store_change_end(struct store_change **c, bool keep);
 
 /* Deletes the records that `expired` says are (it sees key and value; it must
@@ -113,7 +112,7 @@ int store_sweep(struct store *s, enum store_table t,
 		bool (*expired)(void *arg, const void *value, size_t len),
 		void *arg, size_t most);
 
-/* Deletes all records of a table. As store_write(). */
+/* Deletes all records of a table. 0, or -1 (logged). */
 int store_empty(struct store *s, enum store_table t);
 
 /* Records in a table; SIZE_MAX when it cannot be read (logged). */
