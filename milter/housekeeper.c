@@ -65,6 +65,7 @@ sweep(struct services *s)
 	int64_t now = (int64_t)time(NULL);
 	unsigned keep = c->stale > c->ttl ? c->stale : c->ttl;
 
+	keystore_flush(s->keystore);
 	key_cache_sweep(s->key_cache, now - keep);
 	retry_memory_sweep(s->retries, now);
 }
@@ -78,7 +79,6 @@ run(void *arg)
 	while (sleep_a_second(h)) {
 		reload_when_told(h->services);
 		(void)key_cache_flush(h->services->key_cache);
-		keystore_flush(h->services->keystore);
 		pool_wake_connect(h->services->pool);
 		if (++seconds % SWEEP_EVERY_S == 0)
 			sweep(h->services);

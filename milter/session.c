@@ -323,6 +323,21 @@ log_story(const struct session *s, const struct story *t)
 		 t->handoff.waited_ms, log_quote(reply_q, reply));
 }
 
+/* An account that was made here without a key for the API. */
+static bool
+has_api_key(const struct story *t, struct smtp_reply *reply)
+{
+	if (t->identity->key[0] != '\0')
+		return true;
+	log_error(t->queue_id,
+		  "account %s has no API key: see txmilterctl key "
+		  "add --api-key-file",
+		  t->identity->account->id);
+	smtp_reply_set(reply, 451, "4.3.5",
+		       "The relay has no API key for this account");
+	return false;
+}
+
 static void
 judge_and_hand_over(struct session *s, struct story *t, struct verdict *v)
 {
@@ -332,6 +347,8 @@ judge_and_hand_over(struct session *s, struct story *t, struct verdict *v)
 		t->reply = v->reply;
 		return;
 	}
+	if (!has_api_key(t, &t->reply))
+		return;
 	if (!limits_take(s->services->limits, t->identity, v->outgoing,
 			 &t->reply))
 		return;

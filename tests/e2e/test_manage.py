@@ -456,6 +456,19 @@ def test_key_usage_errors(relay, args, word):
     assert word in relay.daemon.ctl(*args, code=EX_USAGE)
 
 
+def test_account_without_api_key(relay):
+    """Only import can make one."""
+    account = "a" + secrets.token_hex(6)
+    key = relay.secret("k-" + secrets.token_urlsafe(20))
+    relay.daemon.ctl("key", "import", "-", input=json.dumps(
+        {"account": account, "routes": [{"id": "r", "name": ""}]}) + "\n" +
+        json.dumps({"key": key, "of": account}) + "\n")
+    assert login(relay, key).code == 235
+    reply = relay.send(key, mail.message())
+    assert reply.code == 451 and "no API key" in reply.text
+    relay.daemon.wait_for_log(f"account {account} has no API key")
+
+
 # --- what an account may ----------------------------------------------------
 
 
