@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -317,6 +318,33 @@ write_answer(char *data, size_t size, size_t nmemb, void *arg)
 	return dynbuf_add(&slot->call->answer, data, n) ? n : 0;
 }
 
+/* curl opens and closes no socket but by these, which count. */
+static curl_socket_t
+open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *a)
+{
+	struct http_pool *pool = arg;
+	int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
+
+	(void)purpose;
+	if (fd == -1)
+		return CURL_SOCKET_BAD;
+	lock(pool);
+	pool->state.connections++;
+	unlock(pool);
+	return fd;
+}
+
+static int
+close_socket(void *arg, curl_socket_t fd)
+{
+	struct http_pool *pool = arg;
+
+	lock(pool);
+	pool->state.connections--;
+	unlock(pool);
+	return close(fd);
+}
+
 static int
 set_timer(CURLM *multi, long ms, void *arg)
 {
@@ -376,6 +404,10 @@ slot_configure(struct slot *slot)
 	       SET(slot, CURLOPT_USERAGENT, pool->user_agent) &&
 	       (pool->ca_file == NULL ||
 		SET(slot, CURLOPT_CAINFO, pool->ca_file)) &&
+	       SET(slot, CURLOPT_OPENSOCKETFUNCTION, open_socket) &&
+	       SET(slot, CURLOPT_OPENSOCKETDATA, pool) &&
+	       SET(slot, CURLOPT_CLOSESOCKETFUNCTION, close_socket) &&
+	       SET(slot, CURLOPT_CLOSESOCKETDATA, pool) &&
 	       SET(slot, CURLOPT_PREREQFUNCTION, before_request) &&
 	       SET(slot, CURLOPT_PREREQDATA, slot) &&
 	       SET(slot, CURLOPT_READFUNCTION, read_body) &&

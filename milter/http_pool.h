@@ -40,6 +40,7 @@ struct http_pool_state {
 	unsigned long total;  /* ended since start */
 	unsigned long failed; /* of these, without an answer */
 	unsigned failing;     /* the last so many, one after the other */
+	unsigned connections; /* open, those without a call too */
 };
 
 enum http_result {

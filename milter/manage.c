@@ -113,6 +113,7 @@ status_of_api(struct manage *m)
 	report_text(&m->report, "api", c->api.name);
 	report_text(&m->report, "api_url", c->api.url);
 	report_number(&m->report, "api_connections_max", c->api.connections);
+	report_number(&m->report, "api_connections", http.connections);
 	report_number(&m->report, "api_calls", http.calls);
 	report_number(&m->report, "api_calls_ended", http.total);
 	report_number(&m->report, "api_calls_failed", http.failed);

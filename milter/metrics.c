@@ -267,6 +267,7 @@ metrics_auth_failed(struct metrics *m, enum metrics_auth why)
 enum figure {
 	SESSIONS,
 	HANDOFFS,
+	HTTP_CONNECTIONS,
 	HTTP_CALLS,
 	CACHED_KEYS,
 	LOCAL_KEYS,
@@ -397,6 +398,8 @@ figure(const struct metrics_now *now, enum figure which)
 		return now->sessions;
 	case HANDOFFS:
 		return now->handoffs;
+	case HTTP_CONNECTIONS:
+		return now->http_connections;
 	case HTTP_CALLS:
 		return now->http_calls;
 	case CACHED_KEYS:
@@ -447,6 +450,9 @@ static const struct metric metrics[] = {
 	  SESSIONS },
 	{ "txmilter_handoffs", "gauge", "Hand-offs waiting for an API now.",
 	  write_figure, HANDOFFS },
+	{ "txmilter_http_connections", "gauge",
+	  "Connections to the API that are open.", write_figure,
+	  HTTP_CONNECTIONS },
 	{ "txmilter_http_calls", "gauge", "HTTP calls under way now.",
 	  write_figure, HTTP_CALLS },
 	{ "txmilter_http_calls_total", "counter",

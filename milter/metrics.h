@@ -63,6 +63,7 @@ void metrics_auth_failed(struct metrics *m, enum metrics_auth why);
 struct metrics_now {
 	int64_t started; /* the process; seconds of the real-time clock */
 	unsigned sessions, handoffs;
+	unsigned http_connections;
 	unsigned http_calls;		       /* under way */
 	unsigned long http_total, http_failed; /* over; those without answer */
 	size_t cached_keys, local_keys, limited_names;

@@ -34,6 +34,7 @@ services_write_metrics(void *arg, struct dynbuf *out)
 		.started = s->started,
 		.sessions = atomic_load(&s->sessions),
 		.handoffs = atomic_load(&s->handoffs),
+		.http_connections = http.connections,
 		.http_calls = http.calls,
 		.http_total = http.total,
 		.http_failed = http.failed,

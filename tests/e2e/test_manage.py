@@ -343,6 +343,39 @@ def test_conf(relay):
     relay.daemon.ctl("conf", "nosuch", code=EX_USAGE)
 
 
+def commands(relay):
+    """All that the daemon does, by the help."""
+    text = relay.daemon.ctl("--help")
+    [block] = re.findall(r"^Commands:\n(.*?)(?:\n\n|\Z)", text, re.M | re.S)
+    return re.findall(r"^  ((?:key |route )?[a-z-]+)", block, re.M)
+
+
+def test_every_command_under_load(own, tmp_path):
+    _, key_id, account = own.local_key()
+    lines = tmp_path / "keys"
+    lines.write_text(own.daemon.ctl("key", "list", account, "--export"))
+    file = tmp_path / "m.eml"
+    file.write_bytes(mail.message())
+    known = tmp_path / "api.key"
+    known.write_text(own.new_key() + "\n")
+    words = {
+        "ping": [], "status": [], "stats": [], "reload": [],
+        "drain": ["off"], "log-level": ["info"], "conf": [],
+        "route list": [], "route show": [account, "main"],
+        "route test": [account],
+        "key add": ["--account", "load", "--route", "main",
+                    "--api-key-file", known],
+        "key import": [lines], "key list": [], "key show": [key_id],
+        "key disable": [key_id], "key enable": [key_id],
+        "key rotate": [key_id, "--grace", "1h"], "key flush": [],
+        "key revoke": [key_id], "try": [file, "--account", account],
+    }
+    assert set(commands(own)) == set(words)
+    with load(own, sessions=20):
+        for command, arguments in words.items():
+            own.daemon.ctl(*command.split(), *arguments)
+
+
 # --- keys -------------------------------------------------------------------
 
 

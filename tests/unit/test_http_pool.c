@@ -950,6 +950,7 @@ test_concurrent(void **state)
 	assert_int_equal(s.calls, 0);
 	assert_int_equal(s.total, 1000);
 	assert_int_equal(s.failed, 0);
+	assert_true(s.connections > 0 && s.connections <= 8);
 }
 
 static void
