@@ -599,10 +599,31 @@ key_cache_flush(struct key_cache *c)
 	return done;
 }
 
+/* Good keys in memory get the time 0; the rest goes. Nothing is in flush, and
+ * nothing on disk. */
+static void
+expire_memory(struct key_cache *c)
+{
+	static const enum key_place going[] = { KEY_CLEAN_WRONG,
+						KEY_TO_DELETE };
+	struct key_entry_list *clean = &c->table.lists[KEY_CLEAN_GOOD];
+	struct key_entry *e;
+
+	TAILQ_FOREACH(e, &c->table.lists[KEY_TO_WRITE], links)
+	e->checked = 0;
+	while ((e = TAILQ_FIRST(clean)) != NULL)
+		change(c, e, KEY_IS_GOOD, key_known_ref(e->known), 0);
+	for (size_t i = 0; i < 2; i++) {
+		while ((e = TAILQ_FIRST(&c->table.lists[going[i]])) != NULL)
+			key_table_remove(&c->table, e);
+	}
+	c->changes++;
+}
+
 /* Disk first: what is read from it meanwhile is not adopted after the change
- * is counted. Nothing is in flush. */
+ * is counted. */
 int
-key_cache_drop_all(struct key_cache *c)
+key_cache_expire_all(struct key_cache *c)
 {
 	int rc;
 
@@ -610,12 +631,30 @@ key_cache_drop_all(struct key_cache *c)
 	rc = store_empty(c->store, STORE_KEYS);
 	if (rc == 0) {
 		pthread_mutex_lock(&c->lock);
-		c->changes++;
-		key_table_empty(&c->table);
+		expire_memory(c);
 		pthread_mutex_unlock(&c->lock);
 	}
 	pthread_mutex_unlock(&c->flushing);
 	return rc == 0 ? 0 : -1;
+}
+
+void
+key_cache_expire(struct key_cache *c, const char *key_id)
+{
+	uint8_t id[KEY_ID_BYTES];
+	struct key_entry *e;
+	bool is_good;
+
+	if (!key_id_decode(key_id, id))
+		return;
+	pthread_mutex_lock(&c->lock);
+	e = key_table_find(&c->table, id, sizeof(id));
+	is_good = e != NULL && e->state == KEY_IS_GOOD;
+	if (is_good)
+		change(c, e, KEY_IS_GOOD, key_known_ref(e->known), 0);
+	pthread_mutex_unlock(&c->lock);
+	if (!is_good)
+		key_cache_drop(c, key_id);
 }
 
 /* What cannot be read is never going to be used. */

@@ -85,9 +85,14 @@ void key_cache_put_wrong(struct key_cache *c, const char *key, size_t len,
 /* Forgets the key wholly. */
 void key_cache_drop(struct key_cache *c, const char *key_id);
 
-/* Forgets all keys, in memory and on disk, at once. 0, or -1 when disk cannot
- * be written (logged): then none is forgotten. */
-int key_cache_drop_all(struct key_cache *c);
+/* What is known of the key counts no more, as if it was checked in 1970. A
+ * good key in memory stays to be asked about again, for who is logged in has
+ * only told its id; else it is forgotten wholly. */
+void key_cache_expire(struct key_cache *c, const char *key_id);
+
+/* The same for all keys. 0, or -1 when disk cannot be written (logged): then
+ * nothing is changed. */
+int key_cache_expire_all(struct key_cache *c);
 
 /* Writes to disk what changed. Returns how many records. */
 size_t key_cache_flush(struct key_cache *c);

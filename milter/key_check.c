@@ -477,7 +477,7 @@ reconsider(struct check *check, enum key_status status)
 	struct key_check *kc = check->kc;
 
 	if (check->forgotten) {
-		key_cache_drop(kc->cache, check->key_id);
+		key_cache_expire(kc->cache, check->key_id);
 		if (status == KEY_GOOD)
 			status = KEY_UNKNOWN;
 	}
@@ -800,7 +800,7 @@ key_check_forget(struct key_check *kc, const char *key_id)
 			c->forgotten |= strcmp(c->key_id, key_id) == 0;
 	}
 	pthread_mutex_unlock(&kc->lock);
-	key_cache_drop(kc->cache, key_id);
+	key_cache_expire(kc->cache, key_id);
 }
 
 int
@@ -812,7 +812,7 @@ key_check_forget_all(struct key_check *kc)
 			c->forgotten = true;
 	}
 	pthread_mutex_unlock(&kc->lock);
-	return key_cache_drop_all(kc->cache);
+	return key_cache_expire_all(kc->cache);
 }
 
 /* A check under way may have been answered before the key was refused: its

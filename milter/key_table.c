@@ -174,7 +174,7 @@ key_table_init(struct key_table *t, size_t max_entries)
 }
 
 void
-key_table_empty(struct key_table *t)
+key_table_clear(struct key_table *t)
 {
 	struct key_entry *e;
 
@@ -182,11 +182,5 @@ key_table_empty(struct key_table *t)
 		while ((e = TAILQ_FIRST(&t->lists[i])) != NULL)
 			key_table_remove(t, e);
 	}
-}
-
-void
-key_table_clear(struct key_table *t)
-{
-	key_table_empty(t);
 	free(t->buckets);
 }

@@ -65,9 +65,6 @@ struct key_table {
 void key_table_init(struct key_table *t, size_t max_entries);
 void key_table_clear(struct key_table *t);
 
-/* Removes all entries. */
-void key_table_empty(struct key_table *t);
-
 /* By the whole hash or by its beginning, of at least 8 bytes. */
 struct key_entry *key_table_find(struct key_table *t, const uint8_t *hash,
 				 size_t len);

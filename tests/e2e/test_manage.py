@@ -346,8 +346,7 @@ def test_conf(relay):
 def commands(relay):
     """All that the daemon does, by the help."""
     text = relay.daemon.ctl("--help")
-    [block] = re.findall(r"^Commands:\n(.*?)(?:\n\n|\Z)", text, re.M | re.S)
-    return re.findall(r"^  ((?:key |route )?[a-z-]+)", block, re.M)
+    return re.findall(r"^  ((?:key |route )?[a-z][a-z-]*)", text, re.M)
 
 
 def test_every_command_under_load(own, tmp_path):

@@ -583,9 +583,22 @@ numbered(const char *what, unsigned n)
 	return key;
 }
 
-/* Nothing is left, in memory or on disk, and what comes later is kept. */
+/* When it was checked; -1: not there. */
+static int64_t
+checked_at(struct place *p, const char *key)
+{
+	struct key_record r;
+	bool found = key_cache_get(p->cache, key, strlen(key), &r);
+	int64_t when = found ? r.checked : -1;
+
+	key_record_clear(&r);
+	return when;
+}
+
+/* Good keys in memory are left to be asked about again; the rest goes, and
+ * what comes later is kept. */
 static void
-test_drop_all(void **state)
+test_expire_all(void **state)
 {
 	struct place *p = *state;
 
@@ -598,18 +611,51 @@ test_drop_all(void **state)
 	drop(p, "dropped");
 	put(p, "to-write", "acme", NOW);
 	put_wrong(p, "wrong", NOW);
-	assert_int_equal(key_cache_drop_all(p->cache), 0);
-	assert_int_equal(entries(p), 0);
+	assert_int_equal(key_cache_expire_all(p->cache), 0);
 	assert_int_equal(store_count(p->store, STORE_KEYS), 0);
-	assert_string_equal(known(p, "on-disk"), "-");
-	assert_string_equal(known(p, "flushed"), "-");
-	assert_string_equal(known(p, "to-write"), "-");
-	assert_string_equal(known(p, "wrong"), "-");
+	assert_int_equal(checked_at(p, "on-disk"), -1);
+	assert_int_equal(checked_at(p, "dropped"), -1);
+	assert_int_equal(checked_at(p, "wrong"), -1);
+	assert_int_equal(checked_at(p, "flushed"), 0);
+	assert_int_equal(checked_at(p, "to-write"), 0);
 	put(p, "flushed", "again", NOW);
-	assert_int_equal(key_cache_flush(p->cache), 1);
+	assert_int_equal(key_cache_flush(p->cache), 2);
 	restart(p, 1000);
 	assert_string_equal(known(p, "flushed"), "again");
+	assert_int_equal(checked_at(p, "flushed"), NOW);
+	assert_int_equal(checked_at(p, "to-write"), 0);
 	assert_string_equal(known(p, "on-disk"), "-");
+}
+
+static void
+expire(struct place *p, const char *key)
+{
+	char id[KEY_ID_LEN + 1];
+
+	key_id_of(key, strlen(key), id);
+	key_cache_expire(p->cache, id);
+}
+
+static void
+test_expire(void **state)
+{
+	struct place *p = *state;
+
+	put(p, "on-disk", "acme", NOW);
+	key_cache_flush(p->cache);
+	restart(p, 1000);
+	put(p, "good", "acme", NOW);
+	put(p, "other", "acme", NOW);
+	put_wrong(p, "wrong", NOW);
+	expire(p, "on-disk");
+	expire(p, "good");
+	expire(p, "wrong");
+	expire(p, "nobody's");
+	key_cache_expire(p->cache, "not-an-id");
+	assert_int_equal(checked_at(p, "on-disk"), -1);
+	assert_int_equal(checked_at(p, "good"), 0);
+	assert_int_equal(checked_at(p, "wrong"), -1);
+	assert_int_equal(checked_at(p, "other"), NOW);
 }
 
 static void
@@ -1308,7 +1354,8 @@ main(void)
 		TEST(test_account_changes),
 		TEST(test_wrong),
 		TEST(test_drop),
-		TEST(test_drop_all),
+		TEST(test_expire_all),
+		TEST(test_expire),
 		TEST(test_least_recently_used),
 		TEST(test_flood_of_wrong_keys),
 		TEST(test_many_revoked),

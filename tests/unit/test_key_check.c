@@ -1472,9 +1472,10 @@ is_cached(struct place *p, const char *key)
 {
 	struct key_record r;
 	bool found = key_cache_get(p->cache, key, strlen(key), &r);
+	bool counts = found && r.checked != 0;
 
 	key_record_clear(&r);
-	return found;
+	return counts;
 }
 
 static void
@@ -1491,6 +1492,27 @@ test_forget(void **state)
 	assert_int_equal(key_check_forget_all(p->kc), 0);
 	assert_false(is_cached(p, KEY));
 	assert_false(is_cached(p, OTHER));
+}
+
+/* Whoever is logged in has told its key id only: it is asked about again. */
+static void
+test_forgotten_and_logged_in(void **state)
+{
+	struct place *p = *state;
+
+	for (int all = 0; all < 2; all++) {
+		struct seen seen;
+
+		know(p, KEY, 0);
+		if (all)
+			assert_int_equal(key_check_forget_all(p->kc), 0);
+		else
+			forget(p, KEY);
+		ask_user(p, "acme:%s", &seen);
+		assert_int_equal(seen.count, 0);
+		answer(p, &(struct reply)ROUTES);
+		assert_int_equal(seen.count, 1);
+	}
 }
 
 static const struct {
@@ -1656,6 +1678,7 @@ main(void)
 		IN_PLACE(test_local_refused),
 		IN_PLACE(test_reconfigure),
 		IN_PLACE(test_forget),
+		IN_PLACE(test_forgotten_and_logged_in),
 		IN_PLACE(test_forget_meanwhile),
 		cmocka_unit_test(test_hide_key),
 		IN_PLACE(test_key_echoed),
