@@ -171,6 +171,7 @@ UNIT_POLICY := \
 	test_mime \
 	test_quoted_printable \
 	test_smtp_reply \
+	test_trace \
 	test_utf8
 
 UNIT_MILTER := \

@@ -109,10 +109,12 @@ may_stop(const struct body *b)
 static const char *
 why_dropped(const struct body *b, const struct mime_part *part)
 {
-	if (b->stop)
-		return "the body was complete before it";
 	if (part->attachment)
 		return "an attachment";
+	if (strcmp(part->type, "image") == 0)
+		return "an image";
+	if (b->stop)
+		return "the body was complete before it";
 	if (strcmp(part->type, "text") == 0 &&
 	    strcmp(part->subtype, "plain") == 0)
 		return "there is a text part before it";
