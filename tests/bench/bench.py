@@ -213,6 +213,13 @@ def run_policy_bench(build, messages):
         check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def run_keystore_bench(build, quick):
+    return subprocess.run(
+        [build / "tests" / "bench" / "keystore_bench",
+         "100000" if quick else "1000000"],
+        check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def complaints(runs):
     """What makes the benchmark fail, as text; "" when nothing does. What the
     client did not see accepted (a connection that broke) may have arrived."""
@@ -252,6 +259,7 @@ def main():
         results = measure(args, Path(directory))
     print(report.figures_table(results), "\n")
     print("Policy alone\n\n" + run_policy_bench(args.build, messages))
+    print("Keys made here\n\n" + run_keystore_bench(args.build, args.quick))
     print(report.verdict_table(results), "\n")
     print(report.noise(results))
     runs = [r for cell_runs in results.values() for r in cell_runs]
