@@ -70,6 +70,9 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps,
 	return SMFIS_CONTINUE;
 }
 
+/* An answer that has a key in it is shorter; see control_server.c. */
+#define SECRETS_FIT 65536
+
 /* A connection of Postfix, or of txmilterctl. */
 struct connection {
 	struct session *session;
@@ -264,7 +267,7 @@ send_answer(SMFICTX *ctx, struct dynbuf *out)
 	    ctx, (unsigned char *)(uintptr_t)dynbuf_str(out), (int)out->len);
 
 	if (out->data != NULL)
-		crypto_wipe(out->data, out->len);
+		crypto_wipe(out->data, out->cap);
 	if (sent != MI_SUCCESS)
 		log_warning("control", "the answer cannot be sent");
 	return SMFIS_DISCARD;
@@ -296,6 +299,8 @@ on_end(SMFICTX *ctx)
 		return SMFIS_TEMPFAIL;
 	/* An answer and its first line. */
 	dynbuf_init(&out, CONTROL_ANSWER_MAX + 256);
+	if (c->control != NULL)
+		(void)dynbuf_room(&out, SECRETS_FIT);
 	if (c->control != NULL && end_request(c, &out))
 		return send_answer(ctx, &out);
 	return end_message(ctx, c->session);

@@ -16,8 +16,6 @@
 
 /* inih cuts longer section names without a word. */
 #define SECTION_NAME_MAX 49
-/* Postfix gives up on its SASL server after 10 s. */
-#define CHECK_TIMEOUT_MAX_MS 8000
 
 enum section { SECTION_TOP, SECTION_KEYS, SECTION_API, SECTIONS };
 
@@ -71,7 +69,8 @@ static const struct option options[] = {
 	{ SECTION_TOP, "dialect", TYPE_DIALECT, AT(dialect), "emaildelivery", 0,
 	  0, false },
 	{ SECTION_TOP, "direct_timeout", TYPE_MILLISECONDS,
-	  AT(direct_timeout_ms), "20s", 100, 50000, false },
+	  AT(direct_timeout_ms), "20s", 100, CONFIG_DIRECT_TIMEOUT_MAX_MS,
+	  false },
 	{ SECTION_TOP, "direct_limit", TYPE_COUNT, AT(direct_limit), "500", 1,
 	  100000, true },
 	{ SECTION_TOP, "log_level", TYPE_LOG_LEVEL, AT(log_level), "info", 0, 0,
@@ -83,7 +82,7 @@ static const struct option options[] = {
 	{ SECTION_KEYS, "account", TYPE_ACCOUNT_SOURCE, AT(ask_account), "key",
 	  0, 0, false },
 	{ SECTION_KEYS, "check_timeout", TYPE_MILLISECONDS,
-	  AT(check_timeout_ms), "7s", 100, CHECK_TIMEOUT_MAX_MS, false },
+	  AT(check_timeout_ms), "7s", 100, CONFIG_CHECK_TIMEOUT_MAX_MS, false },
 	{ SECTION_KEYS, "ttl", TYPE_SECONDS, AT(ttl), "10m", 1, 604800, false },
 	{ SECTION_KEYS, "negative_ttl", TYPE_SECONDS, AT(negative_ttl), "30s",
 	  1, 86400, false },

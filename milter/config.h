@@ -16,6 +16,10 @@
 
 #include "log.h"
 
+/* What no snapshot exceeds. Postfix gives up on its SASL server after 10 s. */
+#define CONFIG_CHECK_TIMEOUT_MAX_MS 8000
+#define CONFIG_DIRECT_TIMEOUT_MAX_MS 50000
+
 struct api_format;
 struct dialect;
 

@@ -15,6 +15,10 @@
 #include "services.h"
 #include "trial.h"
 
+/* What has a key in it is shorter: such a buffer is not moved while it grows,
+ * which would leave the key where it was. */
+#define SECRETS_FIT 65536
+
 struct control_server {
 	struct services *services;
 	char nonce[CONTROL_NONCE_LEN + 1]; /* "": none was given, or used up */
@@ -41,7 +45,7 @@ static void
 forget_body(struct control_server *c)
 {
 	if (c->body.data != NULL)
-		crypto_wipe(c->body.data, c->body.len);
+		crypto_wipe(c->body.data, c->body.cap);
 	dynbuf_clear(&c->body);
 }
 
@@ -75,8 +79,11 @@ control_server_begin(struct control_server *c, const char *proof)
 void
 control_server_body(struct control_server *c, const char *data, size_t len)
 {
-	if (c->nonce[0] != '\0' && !c->refused)
-		(void)dynbuf_add(&c->body, data, len);
+	if (c->nonce[0] == '\0' || c->refused)
+		return;
+	if (c->body.data == NULL)
+		(void)dynbuf_room(&c->body, SECRETS_FIT);
+	(void)dynbuf_add(&c->body, data, len);
 }
 
 static void
@@ -125,6 +132,7 @@ run_request(struct control_server *c, struct dynbuf *out)
 	int code = EX_PROTOCOL;
 
 	dynbuf_init(&output, CONTROL_ANSWER_MAX);
+	(void)dynbuf_room(&output, SECRETS_FIT);
 	if (request_parse(&r, dynbuf_str(&c->body), c->body.len, &why))
 		code = manage_run(c->services, &r, &output, &c->trial);
 	else
@@ -136,8 +144,7 @@ run_request(struct control_server *c, struct dynbuf *out)
 	       output.overflow ? "The answer is too long\n"
 			       : dynbuf_str(&output));
 	/* A new key may be in it. */
-	if (output.data != NULL)
-		crypto_wipe(output.data, output.len);
+	crypto_wipe(output.data, output.cap);
 	dynbuf_clear(&output);
 }
 

@@ -13,6 +13,7 @@
 #include "crypto.h"
 #include "http_pool.h"
 #include "key_check.h"
+#include "limits.h"
 #include "log.h"
 #include "policy/account.h"
 #include "policy/api.h"
@@ -405,16 +406,27 @@ batch_open(struct batch *b)
 static void
 hand_over(struct batch *b, struct smtp_reply *reply)
 {
+	struct rate_limit *limits = b->services->limits;
 	int64_t now = now_ms(CLOCK_REALTIME) / 1000;
+	struct limits_taken taken;
 
 	retry_memory_recall(b->services->retries, b->identity->account->id,
 			    b->outgoing, now, &b->entry);
 	for (size_t i = 0; i < b->entry.n; i++)
 		b->accepted += b->entry.done[i];
+	if (!limits_take(limits, b->identity, b->outgoing, b->entry.done,
+			 b->accepted > 0, &taken, reply)) {
+		retry_entry_clear(&b->entry);
+		return;
+	}
 	if (batch_open(b)) {
 		call_all(b);
+		limits_settle(limits, b->identity, b->outgoing, b->entry.done,
+			      &taken);
 		conclude(b, now, reply);
 	} else {
+		limits_settle(limits, b->identity, b->outgoing, b->entry.done,
+			      &taken);
 		smtp_reply_set(reply, 552, "5.3.4",
 			       "The message is too large for the API");
 	}

@@ -638,23 +638,67 @@ key_cache_expire_all(struct key_cache *c)
 	return rc == 0 ? 0 : -1;
 }
 
-void
+/* The whole hash of a key id: 1, or 0 when neither memory nor disk has it, -1
+ * disk. */
+static int
+find_hash(struct key_cache *c, const uint8_t *id, uint8_t *hash_r)
+{
+	struct key_entry *e;
+	struct view v;
+	size_t len;
+	char *value;
+	int rc;
+
+	pthread_mutex_lock(&c->lock);
+	e = key_table_find(&c->table, id, KEY_ID_BYTES);
+	if (e != NULL)
+		memcpy(hash_r, e->hash, CRYPTO_HASH_LEN);
+	pthread_mutex_unlock(&c->lock);
+	if (e != NULL)
+		return 1;
+	rc = read_record(c, id, KEY_ID_BYTES, &v, &value, &len);
+	if (rc != 1)
+		return rc;
+	free(value);
+	memcpy(hash_r, v.hash, CRYPTO_HASH_LEN);
+	return 1;
+}
+
+/* Disk does not have it any more, and nothing is in flush. */
+static void
+expire_in_memory(struct key_cache *c, const uint8_t *hash)
+{
+	struct key_entry *e;
+
+	pthread_mutex_lock(&c->lock);
+	c->changes++;
+	e = key_table_find(&c->table, hash, CRYPTO_HASH_LEN);
+	if (e != NULL && e->state == KEY_IS_GOOD)
+		change(c, e, KEY_IS_GOOD, key_known_ref(e->known), 0);
+	else if (e != NULL)
+		key_table_remove(&c->table, e);
+	pthread_mutex_unlock(&c->lock);
+}
+
+int
 key_cache_expire(struct key_cache *c, const char *key_id)
 {
-	uint8_t id[KEY_ID_BYTES];
-	struct key_entry *e;
-	bool is_good;
+	uint8_t id[KEY_ID_BYTES], hash[CRYPTO_HASH_LEN];
+	const struct store_write drop = { .table = STORE_KEYS,
+					  .key = hash,
+					  .key_len = sizeof(hash) };
+	int rc;
 
 	if (!key_id_decode(key_id, id))
-		return;
-	pthread_mutex_lock(&c->lock);
-	e = key_table_find(&c->table, id, sizeof(id));
-	is_good = e != NULL && e->state == KEY_IS_GOOD;
-	if (is_good)
-		change(c, e, KEY_IS_GOOD, key_known_ref(e->known), 0);
-	pthread_mutex_unlock(&c->lock);
-	if (!is_good)
-		key_cache_drop(c, key_id);
+		return 0;
+	pthread_mutex_lock(&c->flushing);
+	rc = find_hash(c, id, hash);
+	if (rc == 1)
+		rc = store_write(c->store, &drop, 1) == 0 ? 1 : -1;
+	if (rc == 1)
+		expire_in_memory(c, hash);
+	pthread_mutex_unlock(&c->flushing);
+	return rc < 0 ? -1 : 0;
 }
 
 /* What cannot be read is never going to be used. */

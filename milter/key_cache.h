@@ -87,11 +87,11 @@ void key_cache_drop(struct key_cache *c, const char *key_id);
 
 /* What is known of the key counts no more, as if it was checked in 1970. A
  * good key in memory stays to be asked about again, for who is logged in has
- * only told its id; else it is forgotten wholly. */
-void key_cache_expire(struct key_cache *c, const char *key_id);
+ * only told its id; else it is forgotten wholly, on disk at once. 0, or -1
+ * when disk cannot be written (logged): then nothing is changed. */
+int key_cache_expire(struct key_cache *c, const char *key_id);
 
-/* The same for all keys. 0, or -1 when disk cannot be written (logged): then
- * nothing is changed. */
+/* The same for all keys. */
 int key_cache_expire_all(struct key_cache *c);
 
 /* Writes to disk what changed. Returns how many records. */

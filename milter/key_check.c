@@ -423,6 +423,14 @@ log_failure(const struct check *check, enum key_status status)
 							  : "unusable answer"));
 }
 
+/* Nobody gets an answer, not just this key an odd one. */
+static bool
+is_outage(const struct http_call *call)
+{
+	return call->result == HTTP_ANSWERED ? call->status >= 500
+					     : call->result != HTTP_QUEUE_FULL;
+}
+
 /* The control plane cannot say: what was known may still count. */
 static enum key_status
 fall_back(struct check *check)
@@ -439,7 +447,8 @@ fall_back(struct check *check)
 		r.account = NULL;
 	}
 	key_record_clear(&r);
-	atomic_store(&kc->grace_until, now_s(kc) + GRACE_S);
+	if (is_outage(&check->call))
+		atomic_store(&kc->grace_until, now_s(kc) + GRACE_S);
 	log_failure(check, status);
 	return status;
 }
@@ -477,7 +486,7 @@ reconsider(struct check *check, enum key_status status)
 	struct key_check *kc = check->kc;
 
 	if (check->forgotten) {
-		key_cache_expire(kc->cache, check->key_id);
+		(void)key_cache_expire(kc->cache, check->key_id);
 		if (status == KEY_GOOD)
 			status = KEY_UNKNOWN;
 	}
@@ -791,7 +800,7 @@ key_check_ask_user(struct key_check *kc, const char *user, const char *address,
 
 /* --- what is no longer true ----------------------------------------------- */
 
-void
+int
 key_check_forget(struct key_check *kc, const char *key_id)
 {
 	pthread_mutex_lock(&kc->lock);
@@ -800,7 +809,7 @@ key_check_forget(struct key_check *kc, const char *key_id)
 			c->forgotten |= strcmp(c->key_id, key_id) == 0;
 	}
 	pthread_mutex_unlock(&kc->lock);
-	key_cache_expire(kc->cache, key_id);
+	return key_cache_expire(kc->cache, key_id);
 }
 
 int

@@ -104,7 +104,7 @@ void key_check_ask_user(struct key_check *kc, const char *user,
  * when disk cannot be written, logged: then none is). A check
  * under way that was put before is not remembered, and who waits for it is
  * answered UNKNOWN unless it says that the key is wrong. */
-void key_check_forget(struct key_check *kc, const char *key_id);
+int key_check_forget(struct key_check *kc, const char *key_id);
 int key_check_forget_all(struct key_check *kc);
 
 /* The API refused the key at hand-off: it is wrong from now on. A key that was

@@ -129,6 +129,7 @@ key_table_oldest(const struct key_table *t, enum key_place place)
 	return TAILQ_LAST(&t->lists[place], key_entry_list);
 }
 
+/* What was expired by hand (time 0) stays to be asked about again. */
 static void
 sweep_bucket(struct key_table *t, struct key_entry *e, int64_t oldest)
 {
@@ -137,7 +138,7 @@ sweep_bucket(struct key_table *t, struct key_entry *e, int64_t oldest)
 
 		if ((e->place == KEY_CLEAN_GOOD ||
 		     e->place == KEY_CLEAN_WRONG) &&
-		    e->checked < oldest)
+		    e->checked != 0 && e->checked < oldest)
 			key_table_remove(t, e);
 		e = next;
 	}

@@ -327,22 +327,24 @@ keystore_has_account(struct keystore *ks, const char *id)
 	return true;
 }
 
-struct account *
-keystore_account(struct keystore *ks, const char *id, bool *has_api_key_r)
+int
+keystore_account(struct keystore *ks, const char *id,
+		 struct account **account_r, bool *has_api_key_r)
 {
 	struct account_record record;
-	struct account *copy;
+	int found;
 
-	if (has_api_key_r != NULL)
-		*has_api_key_r = false;
-	if (!account_id_is_valid(id) ||
-	    account_cache_get(ks->accounts, id, &record) != 1)
-		return NULL;
-	if (has_api_key_r != NULL)
-		*has_api_key_r = record.sealed_len > 0;
-	copy = account_copy(record.account);
+	*account_r = NULL;
+	*has_api_key_r = false;
+	if (!account_id_is_valid(id))
+		return 0;
+	found = account_cache_get(ks->accounts, id, &record);
+	if (found != 1)
+		return found;
+	*has_api_key_r = record.sealed_len > 0;
+	*account_r = account_copy(record.account);
 	account_record_clear(&record);
-	return copy;
+	return 1;
 }
 
 size_t
@@ -520,7 +522,9 @@ struct edit {
 static int
 edit_key(struct keystore *ks, const char *key_id, const struct edit *edit)
 {
-	struct store_change *c = store_change_begin(ks->store, 1, RECORD_MAX);
+	/* A record of the same length: it needs no room, and a key can be
+	 * disabled when the map is full. */
+	struct store_change *c = store_change_begin(ks->store, 0, 0);
 	struct keystore_key k;
 	int rc = find_to_change(c, key_id, &k);
 

@@ -107,9 +107,9 @@ int keystore_put_key(struct keystore *ks, const struct keystore_key *k);
 /* False also when disk cannot tell (logged). */
 bool keystore_has_account(struct keystore *ks, const char *id);
 
-/* A copy (account_free()), or NULL. has_api_key_r may be NULL. */
-struct account *keystore_account(struct keystore *ks, const char *id,
-				 bool *has_api_key_r);
+/* 1 and a copy (account_free()), 0 no such account, -1 disk (logged). */
+int keystore_account(struct keystore *ks, const char *id,
+		     struct account **account_r, bool *has_api_key_r);
 
 /* By key id. 1 done, 0 no such key, -1 disk (logged). Takes effect for the
  * next keystore_find() of any thread. */

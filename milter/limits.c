@@ -53,28 +53,15 @@ take_recipient(struct rate_limit *r, const struct identity *id,
 }
 
 static void
-return_recipients(struct rate_limit *r, const struct identity *id,
-		  const struct outgoing *o, size_t n, int64_t now)
+return_recipient(struct rate_limit *r, const struct identity *id,
+		 const char *email, int64_t now)
 {
 	const struct account_rate *rate = &id->account->recipient_rate;
+	char *name = recipient_name(id, email);
 
-	for (size_t i = 0; rate->count > 0 && i < n; i++) {
-		char *name = recipient_name(id, o->recipients[i].email);
-
-		rate_limit_return(r, "recipient", name, 1, rate->count,
-				  rate->seconds, now);
-		free(name);
-	}
-}
-
-static void
-return_key(struct rate_limit *r, const struct identity *id, int64_t now)
-{
-	const struct account_rate *rate = &id->account->rate;
-
-	if (rate->count > 0)
-		rate_limit_return(r, "key", id->key_id, 1, rate->count,
-				  rate->seconds, now);
+	rate_limit_return(r, "recipient", name, 1, rate->count, rate->seconds,
+			  now);
+	free(name);
 }
 
 static bool
@@ -82,12 +69,9 @@ take_key(struct rate_limit *r, const struct identity *id, int64_t now,
 	 struct smtp_reply *reply)
 {
 	const struct account_rate *rate = &id->account->rate;
-	unsigned wait;
+	unsigned wait = rate_limit_take(r, "key", id->key_id, 1, rate->count,
+					rate->seconds, now);
 
-	if (rate->count == 0)
-		return true;
-	wait = rate_limit_take(r, "key", id->key_id, 1, rate->count,
-			       rate->seconds, now);
 	if (wait > 0)
 		smtp_reply_set(reply, 450, "4.7.1",
 			       "The limit of this key, %u messages in %u "
@@ -98,47 +82,71 @@ take_key(struct rate_limit *r, const struct identity *id, int64_t now,
 
 static bool
 take_recipients(struct rate_limit *r, const struct identity *id,
-		const struct outgoing *o, int64_t now, struct smtp_reply *reply)
+		const struct outgoing *o, const bool *done, int64_t now,
+		struct limits_taken *taken, struct smtp_reply *reply)
 {
 	const struct account_rate *rate = &id->account->recipient_rate;
 
 	for (size_t i = 0; rate->count > 0 && i < o->n_recipients; i++) {
 		const char *email = o->recipients[i].email;
-		unsigned wait = take_recipient(r, id, email, now);
+		unsigned wait = done[i] ? 0 : take_recipient(r, id, email, now);
 
-		if (wait == 0)
-			continue;
-		return_recipients(r, id, o, i, now);
-		smtp_reply_set(reply, 450, "4.7.1",
-			       "%s: the limit for one recipient, %u messages "
-			       "in %u seconds, is reached: try again in %u "
-			       "seconds",
-			       email, rate->count, rate->seconds, wait);
-		return false;
+		if (wait > 0) {
+			smtp_reply_set(reply, 450, "4.7.1",
+				       "%s: the limit for one recipient, %u "
+				       "messages in %u seconds, is reached: "
+				       "try again in %u seconds",
+				       email, rate->count, rate->seconds, wait);
+			return false;
+		}
+		taken->recipients[i] = !done[i];
 	}
 	return true;
 }
 
 bool
 limits_take(struct rate_limit *r, const struct identity *id,
-	    const struct outgoing *o, struct smtp_reply *reply)
+	    const struct outgoing *o, const bool *done, bool is_retry,
+	    struct limits_taken *taken_r, struct smtp_reply *reply)
 {
 	int64_t now = now_ms();
 
-	if (!take_key(r, id, now, reply))
-		return false;
-	if (take_recipients(r, id, o, now, reply))
+	*taken_r = (struct limits_taken){ .n = o->n_recipients };
+	taken_r->recipients = calloc(o->n_recipients + 1, sizeof(bool));
+	if (taken_r->recipients == NULL)
+		abort();
+	if (id->account->rate.count > 0 && !is_retry) {
+		taken_r->key = take_key(r, id, now, reply);
+		if (!taken_r->key) {
+			limits_settle(r, id, o, NULL, taken_r);
+			return false;
+		}
+	}
+	if (take_recipients(r, id, o, done, now, taken_r, reply))
 		return true;
-	return_key(r, id, now);
+	limits_settle(r, id, o, NULL, taken_r);
 	return false;
 }
 
 void
-limits_return(struct rate_limit *r, const struct identity *id,
-	      const struct outgoing *o)
+limits_settle(struct rate_limit *r, const struct identity *id,
+	      const struct outgoing *o, const bool *done,
+	      struct limits_taken *taken)
 {
 	int64_t now = now_ms();
+	bool anybody = false;
 
-	return_key(r, id, now);
-	return_recipients(r, id, o, o->n_recipients, now);
+	for (size_t i = 0; i < taken->n; i++) {
+		bool is_done = done != NULL && done[i];
+
+		anybody = anybody || is_done;
+		if (taken->recipients[i] && !is_done)
+			return_recipient(r, id, o->recipients[i].email, now);
+	}
+	if (taken->key && !anybody)
+		rate_limit_return(r, "key", id->key_id, 1,
+				  id->account->rate.count,
+				  id->account->rate.seconds, now);
+	free(taken->recipients);
+	*taken = (struct limits_taken){ 0 };
 }

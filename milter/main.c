@@ -37,10 +37,11 @@
 static bool
 drain(struct services *s)
 {
-	const struct config *c = s->config;
 	const struct timespec step = { .tv_nsec = 10 * 1000 * 1000 };
 	const struct timespec last = { .tv_nsec = LAST_REPLIES_MS * 1000000L };
-	unsigned most = c->check_timeout_ms + c->direct_timeout_ms + 2000;
+	/* A message may have begun under an older configuration. */
+	unsigned most =
+	    CONFIG_CHECK_TIMEOUT_MAX_MS + CONFIG_DIRECT_TIMEOUT_MAX_MS + 2000;
 
 	atomic_store(&s->stopping, true);
 	for (unsigned ms = 0; ms < most; ms += 10) {

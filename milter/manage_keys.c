@@ -2,6 +2,7 @@
 /*
  * The commands about keys, accounts and routes.
  */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
@@ -22,6 +23,9 @@
 /* Rows of a list unless more are asked for, and the most. */
 #define LIST_ROWS 1000
 #define LIST_ROWS_MAX 100000
+
+/* An account is read, changed and written: one after the other. */
+static pthread_mutex_t changing_accounts = PTHREAD_MUTEX_INITIALIZER;
 
 static int
 no_such_key(struct manage *m, const char *key_id)
@@ -172,17 +176,20 @@ check_new_account(struct manage *m, const struct account *a,
 	return EX_OK;
 }
 
-/* Makes or changes the account as the request says. */
+/* Makes or changes the account as the request says; under the lock. */
 static int
 put_account(struct manage *m, const char *id)
 {
 	struct keystore *ks = m->services->keystore;
 	const char *api_key = request_option(m->request, "api-key-file");
-	struct account *a = keystore_account(ks, id, NULL);
-	bool is_new = a == NULL;
+	bool is_new, has_api_key;
+	struct account *a;
 	size_t changes = 0;
-	int code;
+	int code = keystore_account(ks, id, &a, &has_api_key);
 
+	if (code < 0)
+		return disk_failed(m);
+	is_new = code == 0;
 	if (api_key != NULL && !key_is_plausible(api_key, strlen(api_key))) {
 		account_free(&a);
 		return manage_fail(m, EX_DATAERR,
@@ -198,6 +205,16 @@ put_account(struct manage *m, const char *id)
 		code = disk_failed(m);
 	account_free(&a);
 	return code;
+}
+
+static const char *
+status_word(const struct keystore_key *k, int64_t now)
+{
+	if (k->status == KEYSTORE_DISABLED)
+		return "disabled";
+	if (k->expires != 0 && k->expires <= now)
+		return "expired";
+	return k->not_before > now ? "not yet" : "enabled";
 }
 
 /* --- making keys ------------------------------------------------------------
@@ -223,8 +240,10 @@ read_key_options(struct manage *m, struct keystore_key *k)
 	const char *label = request_option(m->request, "label");
 	int code;
 
-	if (label != NULL && strlen(label) > KEYSTORE_LABEL_MAX)
-		return manage_fail(m, EX_USAGE, "--label: at most %d bytes",
+	if (label != NULL && !keystore_label_is_valid(label))
+		return manage_fail(m, EX_USAGE,
+				   "--label: at most %d bytes of printable "
+				   "text",
 				   KEYSTORE_LABEL_MAX);
 	if (label != NULL)
 		memcpy(k->label, label, strlen(label) + 1);
@@ -254,7 +273,8 @@ int
 manage_key_add(struct manage *m)
 {
 	const char *account = request_option(m->request, "account");
-	struct keystore_key k = { .status = KEYSTORE_ENABLED };
+	struct keystore_key k = { .status = KEYSTORE_ENABLED,
+				  .created = (int64_t)time(NULL) };
 	int code;
 
 	if (account == NULL)
@@ -267,8 +287,11 @@ manage_key_add(struct manage *m)
 				   "and '-'",
 				   account, ACCOUNT_ID_MAX);
 	code = read_key_options(m, &k);
-	if (code == EX_OK)
+	if (code == EX_OK) {
+		pthread_mutex_lock(&changing_accounts);
 		code = put_account(m, account);
+		pthread_mutex_unlock(&changing_accounts);
+	}
 	if (code != EX_OK)
 		return code;
 	memcpy(k.account, account, strlen(account) + 1);
@@ -280,7 +303,8 @@ manage_key_rotate(struct manage *m)
 {
 	struct keystore *ks = m->services->keystore;
 	int64_t now = (int64_t)time(NULL);
-	struct keystore_key old, fresh = { .status = KEYSTORE_ENABLED };
+	struct keystore_key old,
+	    fresh = { .status = KEYSTORE_ENABLED, .created = now };
 	int64_t until = now;
 	int code, found;
 	const char *id = operand_key(m, &code);
@@ -290,8 +314,17 @@ manage_key_rotate(struct manage *m)
 	found = keystore_key(ks, id, &old);
 	if (found != 1)
 		return found == 0 ? no_such_key(m, id) : disk_failed(m);
+	if (old.status != KEYSTORE_ENABLED ||
+	    (old.expires != 0 && old.expires <= now))
+		return manage_fail(m, EX_USAGE,
+				   "%s: the key is %s; enable it first, or "
+				   "make a new one with key add",
+				   id, status_word(&old, now));
+	if (old.expires != 0 && until > old.expires)
+		until = old.expires;
 	memcpy(fresh.account, old.account, sizeof(fresh.account));
 	memcpy(fresh.label, old.label, sizeof(fresh.label));
+	fresh.not_before = old.not_before;
 	fresh.expires = old.expires;
 	code = make_key(m, &fresh);
 	if (code != EX_OK)
@@ -312,9 +345,12 @@ manage_key_import(struct manage *m)
 	unsigned long first_line = first ? strtoul(first, NULL, 10) : 1;
 	char *error;
 	int code;
-	long n = keystore_import(m->services->keystore, m->request->input,
-				 m->request->input_len, first_line, &error);
+	long n;
 
+	pthread_mutex_lock(&changing_accounts);
+	n = keystore_import(m->services->keystore, m->request->input,
+			    m->request->input_len, first_line, &error);
+	pthread_mutex_unlock(&changing_accounts);
 	if (n >= 0) {
 		report_number(&m->report, "lines", (uint64_t)n);
 		return EX_OK;
@@ -326,16 +362,6 @@ manage_key_import(struct manage *m)
 
 /* --- looking at keys --------------------------------------------------------
  */
-
-static const char *
-status_word(const struct keystore_key *k, int64_t now)
-{
-	if (k->status == KEYSTORE_DISABLED)
-		return "disabled";
-	if (k->expires != 0 && k->expires <= now)
-		return "expired";
-	return k->not_before > now ? "not yet" : "enabled";
-}
 
 struct listing {
 	struct manage *m;
@@ -398,14 +424,19 @@ begin_listing(struct manage *m, struct listing *l)
 	const char *most = request_option(m->request, "most");
 	const char *after = request_option(m->request, "after");
 	char *end = NULL;
-	unsigned long n = most ? strtoul(most, &end, 10) : LIST_ROWS;
+	bool exported = request_has(m->request, "export");
+	/* An export without an end in it is whole, or an error. */
+	unsigned long n = most	     ? strtoul(most, &end, 10)
+			  : exported ? SIZE_MAX
+				     : LIST_ROWS;
 
 	*l = (struct listing){ .m = m,
 			       .account = request_operand(m->request, 0),
 			       .left = n,
 			       .now = (int64_t)time(NULL),
-			       .exported = request_has(m->request, "export") };
-	if (n == 0 || n > LIST_ROWS_MAX || (end != NULL && *end != '\0'))
+			       .exported = exported };
+	if (n == 0 || (most != NULL && n > LIST_ROWS_MAX) ||
+	    (end != NULL && *end != '\0'))
 		return manage_fail(m, EX_USAGE, "--most: 1 to %d",
 				   LIST_ROWS_MAX);
 	if (after != NULL && !key_id_is_valid(after))
@@ -500,10 +531,8 @@ manage_key_show(struct manage *m)
 	found = keystore_key(m->services->keystore, id, &k);
 	if (found == 0)
 		return show_cached(m, id);
-	a = found == 1 ? keystore_account(m->services->keystore, k.account,
-					  &has_api_key)
-		       : NULL;
-	if (a == NULL)
+	if (found != 1 || keystore_account(m->services->keystore, k.account, &a,
+					   &has_api_key) != 1)
 		return disk_failed(m);
 	show_key(m, &k);
 	json = account_to_json(a);
@@ -566,17 +595,20 @@ manage_key_revoke(struct manage *m)
 int
 manage_key_flush(struct manage *m)
 {
-	int code = EX_OK;
 	const char *id = NULL;
+	int code = EX_OK;
+	int rc;
 
 	if (request_operand(m->request, 0) != NULL) {
 		id = operand_key(m, &code);
 		if (id == NULL)
 			return code;
-		key_check_forget(m->services->keys, id);
+		rc = key_check_forget(m->services->keys, id);
 	} else {
-		key_check_forget_all(m->services->keys);
+		rc = key_check_forget_all(m->services->keys);
 	}
+	if (rc != 0)
+		return disk_failed(m);
 	log_info("control", "key result=flushed key=%s", id ? id : "all");
 	report_text(&m->report, "flushed", id ? id : "all");
 	return EX_OK;
@@ -636,15 +668,18 @@ operand_account(struct manage *m, int *code_r)
 {
 	const char *id = request_operand(m->request, 0);
 	struct account *a = NULL;
+	bool has_api_key;
+	int found;
 
 	*code_r = EX_OK;
 	if (id == NULL) {
 		*code_r = manage_fail(m, EX_USAGE, "Which account?");
 		return NULL;
 	}
-	if (account_id_is_valid(id))
-		a = keystore_account(m->services->keystore, id, NULL);
-	if (a == NULL)
+	found = keystore_account(m->services->keystore, id, &a, &has_api_key);
+	if (found < 0)
+		*code_r = disk_failed(m);
+	else if (found == 0)
 		*code_r = manage_fail(m, EX_NOUSER,
 				      "%.80s: no account of this machine has "
 				      "that name (see route list)",

@@ -62,11 +62,15 @@ put_in_force(struct services *s, struct config *fresh)
 {
 	struct key_check_settings settings;
 
-	keep(s->config);
+	const struct config *before = s->config;
+
+	keep(before);
 	atomic_store(&s->config, fresh);
 	reload_key_settings(s, fresh, &settings);
 	key_check_reconfigure(s->keys, &settings);
-	log_set_level(fresh->log_level);
+	/* What txmilterctl log-level set stays, unless the file changed. */
+	if (fresh->log_level != before->log_level)
+		log_set_level(fresh->log_level);
 }
 
 /* NULL, or why it cannot be put in force (free()). */

@@ -9,7 +9,6 @@
 #include "config.h"
 #include "handoff.h"
 #include "key_wait.h"
-#include "limits.h"
 #include "log.h"
 #include "metrics.h"
 #include "policy/account.h"
@@ -349,14 +348,9 @@ judge_and_hand_over(struct session *s, struct story *t, struct verdict *v)
 	}
 	if (!has_api_key(t, &t->reply))
 		return;
-	if (!limits_take(s->services->limits, t->identity, v->outgoing,
-			 &t->reply))
-		return;
 	handoff_direct(s->services, s->config, t->queue_id, t->identity,
 		       v->outgoing, &t->handoff);
 	t->reply = t->handoff.reply;
-	if (t->handoff.accepted == 0)
-		limits_return(s->services->limits, t->identity, v->outgoing);
 	metrics_time(s->services->metrics, METRICS_HANDOFF,
 		     t->handoff.waited_ms / 1000.0);
 }

@@ -18,6 +18,7 @@
 #include "policy/message.h"
 #include "policy/outgoing.h"
 #include "policy/trace.h"
+#include "pool_wake.h"
 #include "report.h"
 #include "request.h"
 #include "services.h"
@@ -26,6 +27,8 @@
 /* Requests that are shown; a message to more says how many there would be. */
 #define REQUESTS_SHOWN 10
 #define KEY_WAIT_SLACK_MS 1000
+/* With its first line it is an answer. */
+#define TRIAL_ANSWER_MAX (CONTROL_ANSWER_MAX - 64)
 
 static bool
 account_by_key(struct services *s, const char *key, struct trial *t)
@@ -37,6 +40,8 @@ account_by_key(struct services *s, const char *key, struct trial *t)
 	enum key_reason reason;
 
 	wait = key_wait_key(s->keys, key, strlen(key), NULL);
+	if (!key_wait_ready(wait, POOL_WAKE_SLOW_MS))
+		pool_wake_send(s->pool);
 	status = key_wait_take(&wait, c->check_timeout_ms + KEY_WAIT_SLACK_MS,
 			       &reason, &id);
 	if (status == KEY_GOOD) {
@@ -52,6 +57,7 @@ find_account(struct services *s, const struct request *r, struct trial *t)
 {
 	const char *name = request_option(r, "account");
 	const char *key = request_option(r, "key-file");
+	bool has_api_key;
 
 	if ((name == NULL) == (key == NULL))
 		return "try: needs --account NAME or --key-file FILE, to know "
@@ -60,8 +66,8 @@ find_account(struct services *s, const struct request *r, struct trial *t)
 		return account_by_key(s, key, t)
 			   ? NULL
 			   : "try: the key is wrong or cannot be checked now";
-	if (account_id_is_valid(name))
-		t->account = keystore_account(s->keystore, name, NULL);
+	if (keystore_account(s->keystore, name, &t->account, &has_api_key) < 0)
+		return "try: the store cannot be read; the log says why";
 	return t->account ? NULL
 			  : "try: no account of this machine has that name";
 }
@@ -199,6 +205,26 @@ write_requests(struct report *r, const struct config *c,
 			    o->n_recipients - REQUESTS_SHOWN);
 }
 
+/* The report, or the page with it; or that it is too long. */
+static void
+write_answer(const struct trial *t, const struct dynbuf *text,
+	     const struct outgoing *o, struct dynbuf *out)
+{
+	const struct dynbuf *answer = text;
+	DYNBUF_AUTO page;
+
+	dynbuf_init(&page, TRIAL_ANSWER_MAX);
+	if (t->page) {
+		trial_page(&page, text, o);
+		answer = &page;
+	}
+	if (text->overflow || page.overflow)
+		(void)dynbuf_addf(out, "%d -\nThe answer is too long\n",
+				  EX_SOFTWARE);
+	else if (dynbuf_addf(out, "%d -\n", EX_OK))
+		(void)dynbuf_add(out, answer->data, answer->len);
+}
+
 void
 trial_write(const struct trial *t, const struct config *c,
 	    const struct dialect *d, const struct message *m,
@@ -207,7 +233,7 @@ trial_write(const struct trial *t, const struct config *c,
 	DYNBUF_AUTO text;
 	struct report r;
 
-	dynbuf_init(&text, CONTROL_ANSWER_MAX);
+	dynbuf_init(&text, TRIAL_ANSWER_MAX);
 	trace_judge_headers(t->trace, d);
 	report_begin(&r, t->json && !t->page, &text);
 	write_verdict(&r, t, c, d, m, v);
@@ -216,11 +242,5 @@ trial_write(const struct trial *t, const struct config *c,
 	if (v->kind == VERDICT_HAND_OVER)
 		write_requests(&r, c, v);
 	report_end(&r);
-	(void)dynbuf_addf(out, "%d -\n", text.overflow ? EX_SOFTWARE : EX_OK);
-	if (text.overflow)
-		(void)dynbuf_adds(out, "The answer is too long\n");
-	else if (t->page)
-		trial_page(out, &text, v->outgoing);
-	else
-		(void)dynbuf_add(out, text.data, text.len);
+	write_answer(t, &text, v->outgoing, out);
 }

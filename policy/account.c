@@ -331,7 +331,7 @@ static bool
 parse_number(const char *s, unsigned most, unsigned *value_r,
 	     const char **rest_r)
 {
-	unsigned long value = 0;
+	uint64_t value = 0;
 	size_t n = 0;
 
 	for (; s[n] >= '0' && s[n] <= '9' && value <= most; n++)
@@ -516,10 +516,28 @@ is_id_char(char c)
 /* Room for "-" and eight digits. */
 #define ID_CUT (ACCOUNT_ID_MAX - 9)
 
+static size_t
+without_end(const char *id, size_t n)
+{
+	while (n > 0 && (id[n - 1] == '-' || id[n - 1] == '.'))
+		n--;
+	return n;
+}
+
+static bool
+add_hash(char id[ACCOUNT_ID_MAX + 1], size_t n, const char *name)
+{
+	int len = snprintf(id + n, ACCOUNT_ID_MAX + 1 - n, "%s%08x",
+			   n > 0 ? "-" : "", (unsigned)name_hash(name));
+
+	return len > 0 && (size_t)len <= ACCOUNT_ID_MAX - n;
+}
+
 bool
 account_id_from_name(const char *name, char id[ACCOUNT_ID_MAX + 1])
 {
 	const char *s = name;
+	bool lossy = false;
 	size_t n = 0;
 
 	for (; *s != '\0' && n < ACCOUNT_ID_MAX; s++) {
@@ -529,12 +547,14 @@ account_id_from_name(const char *name, char id[ACCOUNT_ID_MAX + 1])
 			id[n++] = c;
 		else if (n > 0 && id[n - 1] != '-')
 			id[n++] = '-';
+		lossy = lossy || (unsigned char)c > 0x7f;
 	}
 	if (*s != '\0')
-		return snprintf(id + ID_CUT, ACCOUNT_ID_MAX + 1 - ID_CUT,
-				"-%08x", (unsigned)name_hash(name)) == 9;
-	while (n > 0 && (id[n - 1] == '-' || id[n - 1] == '.'))
-		n--;
+		n = ID_CUT;
+	else
+		n = without_end(id, n);
+	if (*s != '\0' || lossy)
+		return add_hash(id, n < ID_CUT ? n : ID_CUT, name);
 	id[n] = '\0';
 	return n > 0;
 }

@@ -107,8 +107,8 @@ bool account_allows_sender(const struct account *a, const char *address);
 
 /* Makes an account id of a name for people ("Acme, Inc." -> "acme-inc"):
  * lower case, anything but letters, digits, '.' and '_' becomes one '-', none
- * at the end. What is too long is cut and ends with a hash of the name. False
- * when nothing is left. */
+ * at the end. What is too long is cut, and that and a name with letters that
+ * are not ASCII ends with a hash of the name. False when nothing is left. */
 bool account_id_from_name(const char *name, char id[ACCOUNT_ID_MAX + 1]);
 
 /* True when it has the form of an account id. */

@@ -59,12 +59,28 @@ beginning(const char *s, size_t len)
 	return c;
 }
 
+/* The header that some dialect has a key in. */
+static bool
+is_secret(const char *name)
+{
+	for (size_t i = 0; dialects[i] != NULL; i++) {
+		if (dialects[i]->key_header != NULL &&
+		    strcasecmp(dialects[i]->key_header, name) == 0)
+			return true;
+	}
+	return false;
+}
+
 void
 trace_header(struct trace *t, const char *name, const char *value, size_t len)
 {
 	size_t unfolded_len;
 	char *unfolded;
 
+	if (is_secret(name)) {
+		value = "***";
+		len = strlen(value);
+	}
 	if (t == NULL || t->n_headers >= MESSAGE_HEADERS_MAX)
 		return;
 	unfolded = header_unfold(value, len, &unfolded_len);

@@ -44,6 +44,7 @@ struct trace {
 struct trace *trace_new(void);
 void trace_free(struct trace **t);
 
+/* Of a header that has an API key no value is kept. */
 void trace_header(struct trace *t, const char *name, const char *value,
 		  size_t len);
 

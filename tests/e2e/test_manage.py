@@ -443,6 +443,37 @@ def test_rotate(relay):
     assert login(relay, relay.secret(newer["key"])).code == 235
 
 
+def test_rotate_never_prolongs(relay):
+    key, key_id, _ = relay.local_key("--expires", "1h")
+    new = relay.daemon.ctl_json("key", "rotate", key_id, "--grace", "30d")
+    relay.secret(new["key"])
+    old = relay.daemon.ctl_json("key", "show", key_id)
+    assert old["expires"] == new["old_key_until"] == \
+        relay.daemon.ctl_json("key", "show", new["key_id"])["expires"]
+    relay.daemon.ctl("key", "disable", key_id)
+    relay.daemon.ctl("key", "rotate", key_id, code=EX_USAGE)
+    _, gone, _ = relay.local_key("--expires", "0s")
+    assert "expired" in relay.daemon.ctl("key", "rotate", gone, "--grace",
+                                         "1d", code=EX_USAGE)
+
+
+def test_export_is_whole(own):
+    """A list ends after a thousand, an export does not."""
+    account = {"account": "many", "routes": [{"id": "r", "name": ""}]}
+    lines = [json.dumps(account)] + [
+        json.dumps({"key": f"many-{i:05}", "of": "many"})
+        for i in range(1500)]
+    own.daemon.ctl("key", "import", "-", input="\n".join(lines) + "\n")
+    assert len(own.daemon.ctl("key", "list", "--export").splitlines()) == 1501
+    assert len(own.daemon.ctl_json("key", "list")["keys"]) == 1000
+
+
+def test_created(relay):
+    _, key_id, _ = relay.local_key()
+    created = relay.daemon.ctl_json("key", "show", key_id)["created"]
+    assert created.startswith(time.strftime("%Y-%m-", time.gmtime()))
+
+
 def test_list_and_export_and_import(relay):
     key, key_id, account = relay.local_key("--label", "a b")
     rows = relay.daemon.ctl_json("key", "list", account)["keys"]
@@ -481,6 +512,7 @@ def test_flush(relay):
     (["key", "show", "x"], "not a key id"),
     (["key", "list", "--most", "0"], "--most"),
     (["key", "add", "--account", "a", "--expires", "soon"], "not a time"),
+    (["key", "add", "--account", "a", "--label", "a\tb"], "--label"),
     (["key", "add", "--account", "a", "--route", "r", "--rate", "many"],
      "--rate"),
 ])
@@ -531,6 +563,18 @@ def test_rate(relay):
     assert codes == [250] * 3 + [450] * 2
     reply = relay.send(key, mail.message())
     assert reply.enhanced == "4.7.1" and re.search(r"again in \d+ s", reply.text)
+
+
+def test_recipient_rate_and_a_retry(relay):
+    """One has it, one waits: the first one's limit does not hold the second
+    up."""
+    key, _, _ = relay.local_key("--recipient-rate", "1/1h", "--rate", "1/1h")
+    message = mail.message(headers=[("Message-ID", "<once@x.example>")])
+    to = ["a@x.example", "b@x.example"]
+    relay.api.fault("/send", to="b@x.example", status=503, times=1)
+    assert relay.send(key, message, to).code == 451
+    assert relay.send(key, message, to).code == 250
+    assert [d["to"] for d in relay.api.sends] == to
 
 
 def test_recipient_rate(relay):
@@ -623,6 +667,14 @@ def test_try_refused(relay, tmp_path):
     assert found["verdict"] == "refused"
     assert "X-Transactional-Tag" in found["reply"]
     assert "request" not in found
+
+
+def test_try_shows_no_key(relay, tmp_path):
+    key, _, account = relay.local_key()
+    file = tmp_path / "m.eml"
+    file.write_bytes(mail.message(headers=[("X-Auth-APIKey", key)]))
+    text = relay.daemon.ctl("try", file, "--account", account)
+    assert key not in text and "X-Auth-APIKey" in text
 
 
 def test_try_needs_somebody(relay, tmp_path):

@@ -177,13 +177,13 @@ static const struct {
 	{ "  Acme  &  Sons  ", "acme-sons" },
 	{ "a---b", "a-b" },
 	{ "-a-", "a" },
-	{ "M\xc3\xbcller GmbH", "m-ller-gmbh" },
+	{ "M\xc3\xbcller GmbH", "m-ller-gmbh-164de8c6" },
 	{ "\xc3\x9c"
 	  "ber",
-	  "ber" },
+	  "ber-fb7798af" },
 	{ "", NULL },
 	{ "-", NULL },
-	{ "\xe6\x97\xa5\xe6\x9c\xac", NULL },
+	{ "\xe6\x97\xa5\xe6\x9c\xac", "9f26ee51" },
 	{ " ,;!", NULL },
 	{ SIXTY "abcd", SIXTY "abcd" },
 };

@@ -122,10 +122,21 @@ put_account(struct place *p, const char *id, const char *api_key)
 	account_free(&a);
 }
 
+static struct account *
+account_of(struct keystore *ks, const char *id, bool *has_r)
+{
+	struct account *a;
+	bool has;
+	int found = keystore_account(ks, id, &a, has_r ? has_r : &has);
+
+	assert_true((found == 1) == (a != NULL));
+	return a;
+}
+
 static void
 disable_account(struct place *p, const char *id, bool disabled)
 {
-	struct account *a = keystore_account(p->ks, id, NULL);
+	struct account *a = account_of(p->ks, id, NULL);
 
 	assert_non_null(a);
 	a->disabled = disabled;
@@ -402,7 +413,7 @@ test_api_key(void **state)
 	check_api_key(p, key, API_KEY);
 	put_account(p, "acme", NULL);
 	check_api_key(p, key, API_KEY);
-	a = keystore_account(p->ks, "acme", &has);
+	a = account_of(p->ks, "acme", &has);
 	assert_true(has);
 	/* What is not plausible changes nothing. */
 	assert_int_equal(keystore_put_account(p->ks, a, "a b"), -1);
@@ -418,7 +429,7 @@ test_api_key(void **state)
 	check_api_key(p, key, longest);
 	put_account(p, "acme", "");
 	check_api_key(p, key, "");
-	a = keystore_account(p->ks, "acme", &has);
+	a = account_of(p->ks, "acme", &has);
 	assert_false(has);
 	account_free(&a);
 }
@@ -430,15 +441,15 @@ test_account_copy(void **state)
 	struct account *a, *b;
 	bool has = true;
 
-	assert_null(keystore_account(p->ks, "acme", &has));
+	assert_null(account_of(p->ks, "acme", &has));
 	assert_false(has);
-	assert_null(keystore_account(p->ks, "No Id", NULL));
+	assert_null(account_of(p->ks, "No Id", NULL));
 	assert_false(keystore_has_account(p->ks, "acme"));
 	put_account(p, "acme", NULL);
 	assert_true(keystore_has_account(p->ks, "acme"));
-	a = keystore_account(p->ks, "acme", NULL);
+	a = account_of(p->ks, "acme", NULL);
 	assert_true(account_add_route(a, "r2", ""));
-	b = keystore_account(p->ks, "acme", NULL);
+	b = account_of(p->ks, "acme", NULL);
 	assert_int_equal(b->n_routes, 1);
 	account_free(&a);
 	account_free(&b);
@@ -457,7 +468,7 @@ test_account_changes(void **state)
 	(void)make(p, "acme", key);
 	assert_int_equal(keystore_find(p->ks, key, strlen(key), NOW, &before),
 			 KEYSTORE_GOOD);
-	a = keystore_account(p->ks, "acme", NULL);
+	a = account_of(p->ks, "acme", NULL);
 	assert_true(account_add_sender(a, "example.org"));
 	assert_int_equal(keystore_put_account(p->ks, a, NULL), 0);
 	account_free(&a);
@@ -675,7 +686,7 @@ test_unreadable_account(void **state)
 		if (find(p, key) != KEYSTORE_ERROR)
 			fail_msg("value %zu", i);
 	}
-	assert_null(keystore_account(p->ks, "acme", NULL));
+	assert_null(account_of(p->ks, "acme", NULL));
 	assert_true(keystore_each_account(p->ks, NULL, count_account, &n));
 	assert_int_equal(n, 0);
 	w.value = NULL;
@@ -1173,7 +1184,7 @@ change_things(void *arg)
 	char key[KEYSTORE_KEY_LEN + 1];
 
 	while (!atomic_load(&c->stop)) {
-		struct account *a = keystore_account(c->p->ks, "acme", NULL);
+		struct account *a = account_of(c->p->ks, "acme", NULL);
 		struct keystore_key k = { .account = "acme" };
 
 		if (a == NULL || keystore_put_account(c->p->ks, a, NULL) != 0 ||

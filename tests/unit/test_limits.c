@@ -100,6 +100,8 @@ send(struct rate_limit *r, const struct scene *s, const struct message_row *m)
 	struct identity id = { .account = account };
 	struct outgoing *o = make_outgoing(m);
 	struct smtp_reply reply = { 0 };
+	const bool nobody[3] = { false }, all[3] = { true, true, true };
+	struct limits_taken taken;
 	bool may;
 
 	(void)snprintf(id.key_id, sizeof(id.key_id), "%s", m->key_id);
@@ -108,7 +110,7 @@ send(struct rate_limit *r, const struct scene *s, const struct message_row *m)
 	if (s->recipient_rate != NULL)
 		assert_true(account_parse_rate(s->recipient_rate,
 					       &account->recipient_rate));
-	may = limits_take(r, &id, o, &reply);
+	may = limits_take(r, &id, o, nobody, false, &taken, &reply);
 	if (may != (m->reply == NULL))
 		fail_msg("%s to %s: %s", m->key_id, m->to[0], reply.text);
 	if (!may) {
@@ -117,8 +119,8 @@ send(struct rate_limit *r, const struct scene *s, const struct message_row *m)
 		assert_memory_equal(reply.text, m->reply, strlen(m->reply));
 		assert_non_null(strstr(reply.text, ": try again in "));
 	}
-	if (m->returned)
-		limits_return(r, &id, o);
+	if (may)
+		limits_settle(r, &id, o, m->returned ? nobody : all, &taken);
 	outgoing_free(&o);
 	account_free(&account);
 }
@@ -136,11 +138,50 @@ test_scenes(void **state)
 	}
 }
 
+/* A message to two, of whom one gets it; then its retries. */
+static void
+test_retry(void **state)
+{
+	static const struct message_row row = {
+		"a", "k", { "x@y", "z@y" }, false, NULL
+	};
+	const bool nobody[2] = { false }, x[2] = { true, false },
+		   both[2] = { true, true };
+	struct account *account = account_new("a");
+	struct identity id = { .account = account, .key_id = "k" };
+	struct rate_limit *r = rate_limit_new(1000);
+	struct outgoing *o = make_outgoing(&row);
+	struct limits_taken taken;
+	struct smtp_reply reply;
+
+	(void)state;
+	assert_true(account_parse_rate("1/1d", &account->rate));
+	assert_true(account_parse_rate("1/1d", &account->recipient_rate));
+	assert_true(limits_take(r, &id, o, nobody, false, &taken, &reply));
+	limits_settle(r, &id, o, x, &taken);
+	/* Neither x, who has it, nor the key's token, which is paid, stand in
+	 * its way; and what fails again costs nothing. */
+	for (int i = 0; i < 3; i++) {
+		assert_true(limits_take(r, &id, o, x, true, &taken, &reply));
+		limits_settle(r, &id, o, x, &taken);
+	}
+	assert_true(limits_take(r, &id, o, x, true, &taken, &reply));
+	limits_settle(r, &id, o, both, &taken);
+	assert_false(limits_take(r, &id, o, x, true, &taken, &reply));
+	assert_non_null(strstr(reply.text, "z@y: the limit"));
+	assert_false(limits_take(r, &id, o, nobody, false, &taken, &reply));
+	assert_non_null(strstr(reply.text, "limit of this key"));
+	outgoing_free(&o);
+	account_free(&account);
+	rate_limit_free(&r);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_scenes),
+		cmocka_unit_test(test_retry),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

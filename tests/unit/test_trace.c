@@ -154,6 +154,8 @@ static const struct {
 	  "says how the body is to be read" },
 	{ "Content-Language", "de", "de", "read",
 	  "says how the body is to be read" },
+	{ "x-auth-apikey", "k-123", "***", "read",
+	  "a control header; it never leaves" },
 	{ "List-Id", "x", "x", "dropped",
 	  "the provider passes no such header on" },
 	{ "Received", "", "", "dropped",
