@@ -460,6 +460,20 @@ note_reachable(struct key_check *kc)
 		log_info("keys", "control plane answers again");
 }
 
+/* Under the lock, as marking a check is: what was forgotten or refused
+ * meanwhile never counts, not even for a moment. */
+static void
+put_good(const struct check *check)
+{
+	struct key_check *kc = check->kc;
+
+	pthread_mutex_lock(&kc->lock);
+	if (!check->forgotten && !check->refused)
+		key_cache_put(kc->cache, check->key, strlen(check->key),
+			      check->account, now_s(kc));
+	pthread_mutex_unlock(&kc->lock);
+}
+
 /* The cache learns the answer before the check is off the list, so that who
  * comes in between finds one of them. */
 static enum key_status
@@ -475,7 +489,7 @@ settle(struct check *check, enum api_key_answer answer)
 		key_cache_put_wrong(kc->cache, check->key, len, now_s(kc));
 		return KEY_WRONG;
 	}
-	key_cache_put(kc->cache, check->key, len, check->account, now_s(kc));
+	put_good(check);
 	return KEY_GOOD;
 }
 
