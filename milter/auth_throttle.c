@@ -5,27 +5,19 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "clock.h"
 #include "rate_limit.h"
 
 #define KIND "auth"
 #define MINUTE 60
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
-		abort();
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 unsigned
 auth_throttle_wait(struct rate_limit *r, const char *address, unsigned a_minute)
 {
 	if (r == NULL)
 		return 0;
-	return rate_limit_ask(r, KIND, address, 1, a_minute, MINUTE, now_ms());
+	return rate_limit_ask(r, KIND, address, 1, a_minute, MINUTE,
+			      clock_ms());
 }
 
 void
@@ -35,5 +27,6 @@ auth_throttle_wrong(struct rate_limit *r, const char *address,
 	if (r == NULL || reason == KEY_REASON_DISABLED ||
 	    reason == KEY_REASON_ADDRESS)
 		return;
-	(void)rate_limit_take(r, KIND, address, 1, a_minute, MINUTE, now_ms());
+	(void)rate_limit_take(r, KIND, address, 1, a_minute, MINUTE,
+			      clock_ms());
 }

@@ -70,9 +70,6 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps,
 	return SMFIS_CONTINUE;
 }
 
-/* An answer that has a key in it is shorter; see control_server.c. */
-#define SECRETS_FIT 65536
-
 /* A connection of Postfix, or of txmilterctl. */
 struct connection {
 	struct session *session;
@@ -280,7 +277,7 @@ end_request(struct connection *c, struct dynbuf *out)
 	bool is_one = false;
 
 	if (!enter_services())
-		(void)dynbuf_adds(out, "75 -\nThe daemon is stopping\n");
+		control_server_stopping(out);
 	else if (c->is_request)
 		control_server_end(c->control, out);
 	else
@@ -300,7 +297,7 @@ on_end(SMFICTX *ctx)
 	/* An answer and its first line. */
 	dynbuf_init(&out, CONTROL_ANSWER_MAX + 256);
 	if (c->control != NULL)
-		(void)dynbuf_room(&out, SECRETS_FIT);
+		(void)dynbuf_room(&out, CONTROL_SECRETS_FIT);
 	if (c->control != NULL && end_request(c, &out))
 		return send_answer(ctx, &out);
 	return end_message(ctx, c->session);

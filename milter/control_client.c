@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "control.h"
 #include "control_message.h"
 #include "crypto.h"
@@ -31,7 +32,7 @@ struct control_client {
 	char *spec;
 	int fd;
 	unsigned timeout_ms;
-	int64_t deadline; /* of the call, by now_ms() */
+	int64_t deadline; /* of the call, by clock_ms() */
 	uint32_t steps;
 	struct milter_reader reader;
 	/* This and the reader's never grow, for a copy left behind could hold
@@ -54,16 +55,6 @@ struct transaction {
 	const char *body;
 	size_t len;
 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
-		abort();
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static int fail(struct control_client *c, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -104,7 +95,7 @@ begin_call(struct control_client *c, struct control_failure *failure_r)
 {
 	c->failure = failure_r;
 	*failure_r = (struct control_failure){ 0 };
-	c->deadline = now_ms() + c->timeout_ms;
+	c->deadline = clock_ms() + c->timeout_ms;
 }
 
 static int
@@ -113,7 +104,7 @@ wait_for(struct control_client *c, short events)
 	struct pollfd p = { .fd = c->fd, .events = events };
 
 	for (;;) {
-		int64_t left = c->deadline - now_ms();
+		int64_t left = c->deadline - clock_ms();
 		int n = left > 0 ? poll(&p, 1, (int)left) : 0;
 
 		if (n > 0)
@@ -150,7 +141,7 @@ start_connecting(struct control_client *c)
 			return 0;
 		if (errno != EAGAIN)
 			return fail_connect(c, errno);
-		if (now_ms() >= c->deadline)
+		if (clock_ms() >= c->deadline)
 			return fail_timeout(c);
 		(void)nanosleep(&pause, NULL);
 	}
@@ -235,7 +226,7 @@ next_packet(struct control_client *c, struct milter_packet *p_r)
 		if (rc > 0 && p_r->command != MILTER_REPLY_PROGRESS)
 			return 0;
 		if (rc > 0)
-			c->deadline = now_ms() + c->timeout_ms;
+			c->deadline = clock_ms() + c->timeout_ms;
 	}
 }
 

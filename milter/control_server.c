@@ -15,10 +15,6 @@
 #include "services.h"
 #include "trial.h"
 
-/* What has a key in it is shorter: such a buffer is not moved while it grows,
- * which would leave the key where it was. */
-#define SECRETS_FIT 65536
-
 struct control_server {
 	struct services *services;
 	char nonce[CONTROL_NONCE_LEN + 1]; /* "": none was given, or used up */
@@ -82,7 +78,7 @@ control_server_body(struct control_server *c, const char *data, size_t len)
 	if (c->nonce[0] == '\0' || c->refused)
 		return;
 	if (c->body.data == NULL)
-		(void)dynbuf_room(&c->body, SECRETS_FIT);
+		(void)dynbuf_room(&c->body, CONTROL_SECRETS_FIT);
 	(void)dynbuf_add(&c->body, data, len);
 }
 
@@ -132,7 +128,7 @@ run_request(struct control_server *c, struct dynbuf *out)
 	int code = EX_PROTOCOL;
 
 	dynbuf_init(&output, CONTROL_ANSWER_MAX);
-	(void)dynbuf_room(&output, SECRETS_FIT);
+	(void)dynbuf_room(&output, CONTROL_SECRETS_FIT);
 	if (request_parse(&r, dynbuf_str(&c->body), c->body.len, &why))
 		code = manage_run(c->services, &r, &output, &c->trial);
 	else
@@ -179,6 +175,12 @@ control_server_end(struct control_server *c, struct dynbuf *out)
 		run_request(c, out);
 	}
 	forget_body(c);
+}
+
+void
+control_server_stopping(struct dynbuf *out)
+{
+	answer(out, EX_TEMPFAIL, "", "The daemon is stopping\n");
 }
 
 struct trial *

@@ -11,6 +11,10 @@
 
 #include <stddef.h>
 
+/* What has a key in it is shorter: a buffer with so much room is not moved
+ * while it grows, which would leave the key where it was. */
+#define CONTROL_SECRETS_FIT 65536
+
 struct control_server;
 struct dynbuf;
 struct services;
@@ -26,6 +30,9 @@ void control_server_body(struct control_server *c, const char *data,
 			 size_t len);
 /* It is complete: appends the answer to out. */
 void control_server_end(struct control_server *c, struct dynbuf *out);
+
+/* Instead of that while the daemon stops. */
+void control_server_stopping(struct dynbuf *out);
 
 /* What "try" asked for, once: the next message is to be tried. NULL: nothing.
  * trial_free() it. */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "config.h"
 #include "crypto.h"
 #include "http_pool.h"
@@ -59,15 +60,6 @@ struct slot {
 	const char *headers[5];
 };
 
-static int64_t
-now_ms(clockid_t clock)
-{
-	struct timespec t;
-
-	(void)clock_gettime(clock, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* The same message to the same recipient has the same key on every attempt. */
 static void
 idempotency_header(const struct batch *b, const char *email, char *dst,
@@ -110,7 +102,7 @@ slot_prepare(struct slot *s, struct batch *b, size_t recipient)
 	const struct api_format *f = b->config->api.format;
 	const struct outgoing_recipient *r =
 	    &b->outgoing->recipients[recipient];
-	int64_t left = b->deadline_ms - now_ms(CLOCK_MONOTONIC);
+	int64_t left = b->deadline_ms - clock_ms();
 
 	s->batch = b;
 	s->recipient = recipient;
@@ -250,13 +242,13 @@ wait_for_all(struct batch *b)
 {
 	struct pool_wake *pool = b->services->pool;
 	struct timespec soon = from_now(pool_wake_patience(pool));
-	int64_t start = now_ms(CLOCK_MONOTONIC);
+	int64_t start = clock_ms();
 
 	if (!one_less(b) && !wait_until(b, &soon)) {
 		pool_wake_send(pool);
 		(void)wait_until(b, NULL);
 	}
-	pool_wake_waited(pool, (unsigned)(now_ms(CLOCK_MONOTONIC) - start));
+	pool_wake_waited(pool, (unsigned)(clock_ms() - start));
 }
 
 /* Calls the API for n recipients at once and waits for all. */
@@ -283,7 +275,7 @@ run(struct batch *b, struct slot *slots, const size_t *recipients, size_t n)
 static bool
 out_of_time(const struct batch *b)
 {
-	return now_ms(CLOCK_MONOTONIC) >= b->deadline_ms;
+	return clock_ms() >= b->deadline_ms;
 }
 
 /* Recipients that are not done yet, from *next on, at most `most`. */
@@ -407,7 +399,7 @@ static void
 hand_over(struct batch *b, struct smtp_reply *reply)
 {
 	struct rate_limit *limits = b->services->limits;
-	int64_t now = now_ms(CLOCK_REALTIME) / 1000;
+	int64_t now = (int64_t)time(NULL);
 	struct limits_taken taken;
 
 	retry_memory_recall(b->services->retries, b->identity->account->id,
@@ -440,7 +432,7 @@ handoff_direct(struct services *s, const struct config *config,
 	       const char *queue_id, const struct identity *id,
 	       const struct outgoing *o, struct handoff_result *result_r)
 {
-	int64_t start = now_ms(CLOCK_MONOTONIC);
+	int64_t start = clock_ms();
 	struct batch b = {
 		.services = s,
 		.config = config,
@@ -460,6 +452,6 @@ handoff_direct(struct services *s, const struct config *config,
 		hand_over(&b, &result_r->reply);
 	atomic_fetch_sub(&s->handoffs, 1);
 	result_r->accepted = b.accepted;
-	result_r->waited_ms = (unsigned)(now_ms(CLOCK_MONOTONIC) - start);
+	result_r->waited_ms = (unsigned)(clock_ms() - start);
 	(void)sem_destroy(&b.idle);
 }

@@ -31,6 +31,8 @@
 
 #include <curl/curl.h>
 
+#include "clock.h"
+
 #define EVENTS_MAX 64
 #define NEVER UINT64_MAX
 #define N_ELEMENTS(a) (sizeof(a) / sizeof((a)[0]))
@@ -121,11 +123,7 @@ static const struct {
 static uint64_t
 now_ms(void)
 {
-	struct timespec t;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &t) == -1)
-		abort();
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return (uint64_t)clock_ms();
 }
 
 static void

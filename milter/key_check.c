@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "http_pool.h"
 #include "keystore.h"
 #include "log.h"
@@ -224,16 +225,6 @@ static int64_t
 now_s(const struct key_check *kc)
 {
 	return kc->now != NULL ? kc->now() : (int64_t)time(NULL);
-}
-
-static int64_t
-monotonic_ms(void)
-{
-	struct timespec t;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
-		abort();
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* --- answers -------------------------------------------------------------- */
@@ -521,7 +512,7 @@ conclude(struct check *check, enum api_key_answer answer)
 	struct waiter *waiters = end_running(check);
 
 	if (s->timed != NULL)
-		s->timed(s->timed_arg, (double)(monotonic_ms() - began) / 1000);
+		s->timed(s->timed_arg, (double)(clock_ms() - began) / 1000);
 	status = reconsider(check, status);
 	answer_all(waiters, status, check);
 	check_free(check);
@@ -535,7 +526,7 @@ submit(struct check *check, const char *path,
        void (*done)(struct http_call *call))
 {
 	struct key_check *kc = check->kc;
-	int64_t left = check->deadline_ms - monotonic_ms();
+	int64_t left = check->deadline_ms - clock_ms();
 	int n = snprintf(check->url, sizeof(check->url), "%s%s",
 			 check->rules->url, path);
 
@@ -615,7 +606,7 @@ check_new(struct key_check *kc, struct rules *rules, const char *key,
 	key_id_of(key, len, c->key_id);
 	/* The key stands for its account unless the API is asked. */
 	c->account = account_new(c->key_id);
-	c->deadline_ms = monotonic_ms() + s->timeout_ms;
+	c->deadline_ms = clock_ms() + s->timeout_ms;
 	n = snprintf(c->header, sizeof(c->header), "%s: %s",
 		     s->format->key_header, c->key);
 	if (n < 0 || (size_t)n >= sizeof(c->header))

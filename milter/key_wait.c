@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "key_wait.h"
+#include "pool_wake.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -8,6 +9,9 @@
 #include <time.h>
 
 /* Freed by whoever is last: the asker, or the one who answers. */
+/* key_check ends by its own deadline; this is for its failing to. */
+#define SLACK_MS 1000
+
 struct key_wait {
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t answered;
@@ -98,8 +102,34 @@ wait_until(struct key_wait *w, unsigned timeout_ms)
 		r = pthread_cond_timedwait(&w->answered, &w->lock, &t);
 }
 
-bool
-key_wait_ready(struct key_wait *w, unsigned timeout_ms)
+/* Takes the answer, if it comes in time. Frees the question, now
+ * or when it is answered. */
+static void
+take(struct key_wait *w, unsigned timeout_ms, enum key_status *status_r,
+     enum key_reason *reason_r, struct identity **identity_r)
+{
+	bool last;
+
+	*status_r = KEY_UNKNOWN;
+	*reason_r = KEY_REASON_NONE;
+	*identity_r = NULL;
+	pthread_mutex_lock(&w->lock);
+	wait_until(w, timeout_ms);
+	last = w->has_answer;
+	if (last) {
+		*status_r = w->status;
+		*reason_r = w->reason;
+		*identity_r = w->identity;
+		w->identity = NULL;
+	}
+	w->abandoned = true;
+	pthread_mutex_unlock(&w->lock);
+	if (last)
+		destroy(w);
+}
+
+static bool
+is_ready(struct key_wait *w, unsigned timeout_ms)
 {
 	bool ready;
 
@@ -111,40 +141,31 @@ key_wait_ready(struct key_wait *w, unsigned timeout_ms)
 }
 
 enum key_status
-key_wait_take(struct key_wait **wp, unsigned timeout_ms,
-	      enum key_reason *reason_r, struct identity **identity_r)
+key_wait_take(struct key_wait **wp, struct pool_wake *pool,
+	      unsigned check_timeout_ms, enum key_reason *reason_r,
+	      struct identity **identity_r)
 {
 	struct key_wait *w = *wp;
-	enum key_status status = KEY_UNKNOWN;
-	bool last;
+	enum key_status status;
 
 	*wp = NULL;
-	*identity_r = NULL;
-	*reason_r = KEY_REASON_NONE;
-	pthread_mutex_lock(&w->lock);
-	wait_until(w, timeout_ms);
-	last = w->has_answer;
-	if (last) {
-		status = w->status;
-		*reason_r = w->reason;
-		*identity_r = w->identity;
-		w->identity = NULL;
-	}
-	w->abandoned = true;
-	pthread_mutex_unlock(&w->lock);
-	if (last)
-		destroy(w);
+	if (!is_ready(w, POOL_WAKE_SLOW_MS))
+		pool_wake_send(pool);
+	take(w, check_timeout_ms + SLACK_MS, &status, reason_r, identity_r);
 	return status;
 }
 
 void
 key_wait_free(struct key_wait **wp)
 {
+	struct key_wait *w = *wp;
 	struct identity *identity;
+	enum key_status status;
 	enum key_reason reason;
 
-	if (*wp == NULL)
+	if (w == NULL)
 		return;
-	(void)key_wait_take(wp, 0, &reason, &identity);
+	*wp = NULL;
+	take(w, 0, &status, &reason, &identity);
 	identity_free(&identity);
 }

@@ -22,12 +22,13 @@ struct key_wait *key_wait_key(struct key_check *kc, const char *key, size_t len,
 struct key_wait *key_wait_user(struct key_check *kc, const char *user,
 			       const char *address);
 
-/* Waits at most timeout_ms; true when the answer is there. */
-bool key_wait_ready(struct key_wait *w, unsigned timeout_ms);
-
-/* Waits for the answer, at most timeout_ms (then KEY_UNKNOWN). *identity_r is
- * the caller's to free. Frees the question. */
-enum key_status key_wait_take(struct key_wait **w, unsigned timeout_ms,
+/* Waits for the answer in a callback: wakes the pool when it takes long, and
+ * gives up (KEY_UNKNOWN) a while after check_timeout_ms, by which key_check
+ * should have answered. *identity_r is the caller's to free. Frees the
+ * question. */
+struct pool_wake;
+enum key_status key_wait_take(struct key_wait **w, struct pool_wake *pool,
+			      unsigned check_timeout_ms,
 			      enum key_reason *reason_r,
 			      struct identity **identity_r);
 

@@ -7,21 +7,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "key_check.h"
 #include "policy/account.h"
 #include "policy/outgoing.h"
 #include "policy/smtp_reply.h"
 #include "rate_limit.h"
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
-		abort();
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* "account/user@example.org": each account has its own count. free(). */
 static char *
@@ -109,7 +100,7 @@ limits_take(struct rate_limit *r, const struct identity *id,
 	    const struct outgoing *o, const bool *done, bool is_retry,
 	    struct limits_taken *taken_r, struct smtp_reply *reply)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 
 	*taken_r = (struct limits_taken){ .n = o->n_recipients };
 	taken_r->recipients = calloc(o->n_recipients + 1, sizeof(bool));
@@ -133,7 +124,7 @@ limits_settle(struct rate_limit *r, const struct identity *id,
 	      const struct outgoing *o, const bool *done,
 	      struct limits_taken *taken)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 	bool anybody = false;
 
 	for (size_t i = 0; i < taken->n; i++) {

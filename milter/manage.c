@@ -127,13 +127,13 @@ static void
 status_of_keys(struct manage *m)
 {
 	struct services *s = m->services;
+	const struct config *c = s->config;
 	struct key_cache_state cache;
 
 	key_cache_state(s->key_cache, &cache);
 	report_number(&m->report, "local_keys", keystore_count(s->keystore));
 	report_text(&m->report, "other_keys_check",
-		    ((const struct config *)s->config)->ask_api ? "api"
-								: "none");
+		    c->ask_api ? "api" : "none");
 	report_number(&m->report, "cached_keys", cache.entries);
 	report_number(&m->report, "cache_hits", cache.hits);
 	report_number(&m->report, "cache_misses", cache.misses);

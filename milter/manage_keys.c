@@ -62,8 +62,7 @@ operand_key(struct manage *m, int *code_r)
 	return *code_r == EX_OK ? id : NULL;
 }
 
-/* --- accounts ---------------------------------------------------------------
- */
+/* --- accounts --- */
 
 typedef bool set_fn(struct account *a, const char *value);
 
@@ -86,15 +85,12 @@ add_route(struct account *a, const char *value)
 	const char *colon = strchr(value, ':');
 	size_t n = colon ? (size_t)(colon - value) : strlen(value);
 	char *id = strndup(value, n);
-	bool ok = true;
-	bool there = false;
+	bool ok;
 
 	if (id == NULL)
 		abort();
-	for (size_t i = 0; i < a->n_routes; i++)
-		there |= strcmp(a->routes[i].id, id) == 0;
-	if (!there)
-		ok = account_add_route(a, id, colon ? colon + 1 : "");
+	ok = account_find_route(a, id) != NULL ||
+	     account_add_route(a, id, colon ? colon + 1 : "");
 	free(id);
 	return ok;
 }
@@ -217,8 +213,7 @@ status_word(const struct keystore_key *k, int64_t now)
 	return k->not_before > now ? "not yet" : "enabled";
 }
 
-/* --- making keys ------------------------------------------------------------
- */
+/* --- making keys --- */
 
 static int
 read_time(struct manage *m, const char *option, int64_t *time_r)
@@ -360,8 +355,7 @@ manage_key_import(struct manage *m)
 	return code;
 }
 
-/* --- looking at keys --------------------------------------------------------
- */
+/* --- looking at keys --- */
 
 struct listing {
 	struct manage *m;
@@ -543,8 +537,7 @@ manage_key_show(struct manage *m)
 	return EX_OK;
 }
 
-/* --- changing keys ----------------------------------------------------------
- */
+/* --- changing keys --- */
 
 static int
 set_status(struct manage *m, enum keystore_status status, const char *word)
@@ -574,8 +567,7 @@ manage_key_enable(struct manage *m)
 	return set_status(m, KEYSTORE_ENABLED, "enabled");
 }
 
-/* A key of the API's is only forgotten: whether it is good is the API's to
- * say, and it is asked again. */
+/* Of a key that was made here: whether another is good is the API's to say. */
 int
 manage_key_revoke(struct manage *m)
 {
@@ -614,23 +606,16 @@ manage_key_flush(struct manage *m)
 	return EX_OK;
 }
 
-/* --- routes -----------------------------------------------------------------
- */
-
-static bool
-is_default(const struct account *a, const struct account_route *r)
-{
-	return a->n_routes == 1 || (a->default_route != NULL &&
-				    strcmp(a->default_route, r->id) == 0);
-}
+/* --- routes --- */
 
 static void
 list_route(struct manage *m, const struct account *a,
 	   const struct account_route *r)
 {
-	report_row(&m->report,
-		   (const char *[]){ a->id, r->id, r->name,
-				     is_default(a, r) ? "yes" : "no" });
+	report_row(
+	    &m->report,
+	    (const char *[]){ a->id, r->id, r->name,
+			      account_default_route(a) == r ? "yes" : "no" });
 }
 
 static bool
@@ -687,16 +672,6 @@ operand_account(struct manage *m, int *code_r)
 	return a;
 }
 
-static const struct account_route *
-find_route(const struct account *a, const char *id)
-{
-	for (size_t i = 0; id != NULL && i < a->n_routes; i++) {
-		if (strcmp(a->routes[i].id, id) == 0)
-			return &a->routes[i];
-	}
-	return NULL;
-}
-
 int
 manage_route_show(struct manage *m)
 {
@@ -707,7 +682,7 @@ manage_route_show(struct manage *m)
 
 	if (a == NULL)
 		return code;
-	route = find_route(a, id);
+	route = id ? account_find_route(a, id) : NULL;
 	if (route == NULL) {
 		code = manage_fail(m, EX_NOUSER,
 				   "%s: the account has no route \"%.80s\"",
@@ -716,7 +691,8 @@ manage_route_show(struct manage *m)
 		report_text(&m->report, "account", a->id);
 		report_text(&m->report, "route", route->id);
 		report_text(&m->report, "name", route->name);
-		report_switch(&m->report, "default", is_default(a, route));
+		report_switch(&m->report, "default",
+			      account_default_route(a) == route);
 	}
 	account_free(&a);
 	return code;

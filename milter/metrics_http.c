@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "listener.h"
 #include "log.h"
 #include "metrics.h"
@@ -53,16 +54,6 @@ struct metrics_http {
 	unsigned n_clients;
 	struct client clients[METRICS_HTTP_CLIENTS];
 };
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
-		abort();
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* Takes data. NULL, or no header, only for want of memory: the connection is
  * closed then. */
@@ -145,7 +136,7 @@ client_opened(struct metrics_http *h, int fd, void **place)
 	while (k->fd >= 0)
 		k++;
 	k->fd = fd;
-	k->deadline = now_ms() + h->timeout_ms;
+	k->deadline = clock_ms() + h->timeout_ms;
 	h->n_clients++;
 	*place = k;
 }
@@ -181,7 +172,7 @@ accept_client(struct metrics_http *h)
 		return;
 	if (fd < 0) {
 		log_error("metrics", "cannot accept a connection: %m");
-		h->accept_again = now_ms() + ACCEPT_PAUSE_MS;
+		h->accept_again = clock_ms() + ACCEPT_PAUSE_MS;
 		return;
 	}
 	/* It closes fd when it fails, which is for want of memory. */
@@ -233,7 +224,7 @@ turn(struct metrics_http *h)
 		{ .fd = h->mhd_fd, .events = POLLIN },
 		{ .fd = h->listen_fd, .events = POLLIN },
 	};
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 
 	/* poll() passes over what is negative. */
 	if (h->n_clients >= METRICS_HTTP_CLIENTS || h->accept_again > now)
@@ -244,7 +235,7 @@ turn(struct metrics_http *h)
 		return false;
 	if (fds[2].revents != 0)
 		accept_client(h);
-	close_late(h, now_ms());
+	close_late(h, clock_ms());
 	if (MHD_run(h->mhd) != MHD_YES)
 		abort();
 	return true;

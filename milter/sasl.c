@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "auth_throttle.h"
+#include "clock.h"
 #include "crypto.h"
 #include "key_check.h"
 #include "log.h"
@@ -76,16 +77,6 @@ must_calloc(size_t size)
 	return p;
 }
 
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
-		abort();
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void
 accept_resume(struct sasl *s)
 {
@@ -104,7 +95,7 @@ accept_pause(struct sasl *s)
 {
 	struct epoll_event ev = { .events = 0, .data.ptr = s };
 
-	s->accept_again = now_ms() + ACCEPT_PAUSE_MS;
+	s->accept_again = clock_ms() + ACCEPT_PAUSE_MS;
 	if (epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, s->listen_fd, &ev) != 0)
 		abort();
 }
@@ -117,7 +108,7 @@ deadline_start(struct connection *c)
 
 	if (c->deadline != 0)
 		TAILQ_REMOVE(&s->waiting, c, waiting);
-	c->deadline = now_ms() + s->limits.answer_ms;
+	c->deadline = clock_ms() + s->limits.answer_ms;
 	TAILQ_INSERT_TAIL(&s->waiting, c, waiting);
 }
 
@@ -501,7 +492,7 @@ static void
 close_late(struct sasl *s)
 {
 	struct connection *c;
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 
 	while ((c = TAILQ_FIRST(&s->waiting)) != NULL && c->deadline <= now) {
 		if (c->ask != NULL) {
@@ -528,7 +519,7 @@ time_to_wait(const struct sasl *s)
 		next = c->deadline;
 	if (next == 0)
 		return -1;
-	next -= now_ms();
+	next -= clock_ms();
 	return next > 0 ? (int)next : 0;
 }
 

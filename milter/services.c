@@ -4,21 +4,12 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "clock.h"
 #include "http_pool.h"
 #include "key_cache.h"
 #include "keystore.h"
 #include "metrics.h"
 #include "rate_limit.h"
-
-static int64_t
-now_ms(void)
-{
-	struct timespec t;
-
-	if (clock_gettime(CLOCK_MONOTONIC, &t) != 0)
-		abort();
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 bool
 services_write_metrics(void *arg, struct dynbuf *out)
@@ -40,7 +31,7 @@ services_write_metrics(void *arg, struct dynbuf *out)
 		.http_failed = http.failed,
 		.cached_keys = cache.entries,
 		.local_keys = keystore_count(s->keystore),
-		.limited_names = rate_limit_count(s->limits, now_ms()),
+		.limited_names = rate_limit_count(s->limits, clock_ms()),
 		.cache_hits = cache.hits,
 		.cache_misses = cache.misses,
 		.draining = atomic_load(&s->draining),

@@ -18,12 +18,8 @@
 #include "policy/judge.h"
 #include "policy/message.h"
 #include "policy/outgoing.h"
-#include "pool_wake.h"
 #include "services.h"
 #include "trial.h"
-
-/* key_check ends by its own deadline; this is for its failing to. */
-#define KEY_WAIT_SLACK_MS 1000
 
 struct session {
 	struct services *services;
@@ -237,11 +233,9 @@ identify(struct session *s, struct identity **identity_r,
 		return refuse_throttled(s, where, reply);
 	if (s->key == NULL)
 		return true;
-	if (!key_wait_ready(s->key, POOL_WAKE_SLOW_MS))
-		pool_wake_send(s->services->pool);
-	switch (key_wait_take(&s->key,
-			      s->config->check_timeout_ms + KEY_WAIT_SLACK_MS,
-			      &reason, identity_r)) {
+	switch (key_wait_take(&s->key, s->services->pool,
+			      s->config->check_timeout_ms, &reason,
+			      identity_r)) {
 	case KEY_GOOD:
 		return true;
 	case KEY_WRONG:

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "config.h"
 #include "key_check.h"
@@ -18,7 +19,6 @@
 #include "policy/message.h"
 #include "policy/outgoing.h"
 #include "policy/trace.h"
-#include "pool_wake.h"
 #include "report.h"
 #include "request.h"
 #include "services.h"
@@ -26,30 +26,42 @@
 
 /* Requests that are shown; a message to more says how many there would be. */
 #define REQUESTS_SHOWN 10
-#define KEY_WAIT_SLACK_MS 1000
 /* With its first line it is an answer. */
 #define TRIAL_ANSWER_MAX (CONTROL_ANSWER_MAX - 64)
 
 static bool
-account_by_key(struct services *s, const char *key, struct trial *t)
+account_by_api_key(struct services *s, const char *key, struct trial *t)
 {
 	const struct config *c = s->config;
-	struct identity *id = NULL;
-	struct key_wait *wait;
-	enum key_status status;
+	struct key_wait *wait = key_wait_key(s->keys, key, strlen(key), NULL);
+	struct identity *id;
 	enum key_reason reason;
+	bool good = key_wait_take(&wait, s->pool, c->check_timeout_ms, &reason,
+				  &id) == KEY_GOOD;
 
-	wait = key_wait_key(s->keys, key, strlen(key), NULL);
-	if (!key_wait_ready(wait, POOL_WAKE_SLOW_MS))
-		pool_wake_send(s->pool);
-	status = key_wait_take(&wait, c->check_timeout_ms + KEY_WAIT_SLACK_MS,
-			       &reason, &id);
-	if (status == KEY_GOOD) {
-		t->account = account_copy(id->account);
+	if (good) {
+		t->account = account_share(id->account);
 		memcpy(t->key_id, id->key_id, sizeof(t->key_id));
 	}
 	identity_free(&id);
-	return status == KEY_GOOD;
+	return good;
+}
+
+/* Where the message would come from is not known, so it is not asked whether
+ * the key may be used from there. */
+static bool
+account_by_key(struct services *s, const char *key, struct trial *t)
+{
+	struct keystore_found found;
+	bool good = keystore_find(s->keystore, key, strlen(key),
+				  (int64_t)time(NULL), &found) == KEYSTORE_GOOD;
+
+	if (good) {
+		t->account = account_share(found.account);
+		memcpy(t->key_id, found.key.key_id, sizeof(t->key_id));
+	}
+	keystore_found_clear(&found);
+	return good || account_by_api_key(s, key, t);
 }
 
 static const char *

@@ -2,9 +2,9 @@
 #include "trial_page.h"
 
 #include <stddef.h>
-#include <string.h>
 
 #include "policy/dynbuf.h"
+#include "policy/html.h"
 #include "policy/outgoing.h"
 
 /* Nothing is loaded, whatever the body says. */
@@ -19,51 +19,17 @@ static const char head[] =
     "iframe{width:100%;height:40em;border:1px solid #888}</style></head>\n"
     "<body><h1>txmilterctl try</h1>\n<pre>";
 
-static const char *
-escape_of(char c)
-{
-	switch (c) {
-	case '&':
-		return "&amp;";
-	case '<':
-		return "&lt;";
-	case '>':
-		return "&gt;";
-	case '"':
-		return "&quot;";
-	default:
-		return NULL;
-	}
-}
-
-static void
-add_escaped(struct dynbuf *out, const char *s, size_t len)
-{
-	size_t from = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		const char *escape = escape_of(s[i]);
-
-		if (escape == NULL)
-			continue;
-		(void)dynbuf_add(out, s + from, i - from);
-		(void)dynbuf_adds(out, escape);
-		from = i + 1;
-	}
-	(void)dynbuf_add(out, s + from, len - from);
-}
-
 void
 trial_page(struct dynbuf *out, const struct dynbuf *report,
 	   const struct outgoing *o)
 {
 	(void)dynbuf_adds(out, head);
-	add_escaped(out, dynbuf_str(report), report->len);
+	(void)html_escape(out, dynbuf_str(report), report->len);
 	(void)dynbuf_adds(out, "</pre>\n");
 	if (o != NULL && o->html != NULL) {
 		(void)dynbuf_adds(out, "<h2>The body</h2>\n"
 				       "<iframe sandbox=\"\" srcdoc=\"");
-		add_escaped(out, o->html, o->html_len);
+		(void)html_escape(out, o->html, o->html_len);
 		(void)dynbuf_adds(out, "\"></iframe>\n");
 	}
 	(void)dynbuf_adds(out, "</body></html>\n");

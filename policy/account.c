@@ -188,8 +188,8 @@ account_add_route(struct account *a, const char *id, const char *name)
 	return true;
 }
 
-static const struct account_route *
-find_route(const struct account *a, const char *id)
+const struct account_route *
+account_find_route(const struct account *a, const char *id)
 {
 	for (size_t i = 0; i < a->n_routes; i++) {
 		if (strcmp(a->routes[i].id, id) == 0)
@@ -203,7 +203,7 @@ account_set_default_route(struct account *a, const char *id)
 {
 	char *chosen;
 
-	if (find_route(a, id) == NULL)
+	if (account_find_route(a, id) == NULL)
 		return false;
 	/* id may be the one that is there. */
 	chosen = copy(id);
@@ -587,10 +587,18 @@ list_routes(const struct account *a, char *dst, size_t size)
 }
 
 const struct account_route *
+account_default_route(const struct account *a)
+{
+	if (a->default_route != NULL)
+		return account_find_route(a, a->default_route);
+	return a->n_routes == 1 ? &a->routes[0] : NULL;
+}
+
+const struct account_route *
 account_choose_route(const struct account *a, const char *named,
 		     const char *header, struct smtp_reply *refusal)
 {
-	const struct account_route *route = NULL;
+	const struct account_route *route;
 	char list[SMTP_REPLY_TEXT_MAX] = "";
 
 	if (a->n_routes == 0) {
@@ -598,12 +606,8 @@ account_choose_route(const struct account *a, const char *named,
 			       "This account has no route to send by");
 		return NULL;
 	}
-	if (named == NULL && a->default_route != NULL)
-		named = a->default_route;
-	if (named == NULL && a->n_routes == 1)
-		return &a->routes[0];
-	if (named != NULL)
-		route = find_route(a, named);
+	route = named != NULL ? account_find_route(a, named)
+			      : account_default_route(a);
 	if (route != NULL)
 		return route;
 	list_routes(a, list, sizeof(list));

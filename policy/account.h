@@ -114,6 +114,13 @@ bool account_id_from_name(const char *name, char id[ACCOUNT_ID_MAX + 1]);
 /* True when it has the form of an account id. */
 bool account_id_is_valid(const char *id);
 
+/* By id; NULL when the account has none such. */
+const struct account_route *account_find_route(const struct account *a,
+					       const char *id);
+
+/* The one taken when a message names none; NULL when it must name one. */
+const struct account_route *account_default_route(const struct account *a);
+
 /*
  * The route rule. `named` is the route id the message names, or NULL.
  *   named            it must be one of the account's     else 550

@@ -24,8 +24,8 @@ dialect_find(const char *name)
 	return NULL;
 }
 
-static const struct header_rule *
-find_rule(const struct dialect *d, const char *name)
+const struct header_rule *
+dialect_rule(const struct dialect *d, const char *name)
 {
 	for (const struct header_rule *r = d->rules; r->name != NULL; r++) {
 		if (strcasecmp(r->name, name) == 0)
@@ -38,7 +38,7 @@ const struct header_rule *
 dialect_any_rule(const char *name)
 {
 	for (size_t i = 0; dialects[i] != NULL; i++) {
-		const struct header_rule *r = find_rule(dialects[i], name);
+		const struct header_rule *r = dialect_rule(dialects[i], name);
 
 		if (r != NULL)
 			return r;

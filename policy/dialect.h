@@ -67,6 +67,10 @@ const struct dialect *dialect_find(const char *name);
 /* All of them, NULL-terminated. */
 extern const struct dialect *const dialects[];
 
+/* The rule for a header, by name (case-insensitive), or NULL. */
+const struct header_rule *dialect_rule(const struct dialect *d,
+				       const char *name);
+
 /* The rule for a header in any dialect, by name (case-insensitive), or NULL. */
 const struct header_rule *dialect_any_rule(const char *name);
 

@@ -22,6 +22,24 @@ entity(char c)
 	}
 }
 
+bool
+html_escape(struct dynbuf *out, const char *s, size_t len)
+{
+	size_t from = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		const char *e = entity(s[i]);
+
+		if (e == NULL)
+			continue;
+		if (!dynbuf_add(out, s + from, i - from) ||
+		    !dynbuf_adds(out, e))
+			return false;
+		from = i + 1;
+	}
+	return dynbuf_add(out, s + from, len - from);
+}
+
 /* One line without its end. The first of a run of blanks stays a blank, so
  * that a browser may break there; at the start of a line none does. */
 static bool

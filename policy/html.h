@@ -14,6 +14,10 @@
 
 struct dynbuf;
 
+/* Appends s with &, <, > and quotes as entities: for text and for attributes
+ * in double quotes. False when out is full. */
+bool html_escape(struct dynbuf *out, const char *s, size_t len);
+
 /* Appends the HTML of text (valid UTF-8) to out. False when out is full. */
 bool html_from_text(struct dynbuf *out, const char *text, size_t len,
 		    bool flowed);

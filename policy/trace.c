@@ -146,16 +146,6 @@ came_before(const struct trace *t, size_t at)
 	return false;
 }
 
-static const struct header_rule *
-rule_of(const struct dialect *d, const char *name)
-{
-	for (const struct header_rule *r = d->rules; r->name != NULL; r++) {
-		if (strcasecmp(r->name, name) == 0)
-			return r;
-	}
-	return NULL;
-}
-
 static bool
 is_about_mime(const char *name)
 {
@@ -167,7 +157,7 @@ static void
 judge_header(struct trace *t, size_t at, const struct dialect *d)
 {
 	struct trace_header *h = &t->headers[at];
-	const struct header_rule *rule = rule_of(d, h->name);
+	const struct header_rule *rule = dialect_rule(d, h->name);
 	const struct header_rule *foreign = dialect_any_rule(h->name);
 
 	h->fate = "dropped";

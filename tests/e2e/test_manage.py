@@ -669,6 +669,15 @@ def test_try_refused(relay, tmp_path):
     assert "request" not in found
 
 
+def test_try_does_not_ask_where_from(relay, tmp_path):
+    key, _, _ = relay.local_key("--from-ip", "192.0.2.0/24")
+    file, key_file = tmp_path / "m.eml", tmp_path / "key"
+    file.write_bytes(mail.message())
+    key_file.write_text(key + "\n")
+    assert relay.daemon.ctl_json("try", file, "--key-file", key_file,
+                                 "--rcpt", RCPT)["verdict"] == "handed over"
+
+
 def test_try_shows_no_key(relay, tmp_path):
     key, _, account = relay.local_key()
     file = tmp_path / "m.eml"
