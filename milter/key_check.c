@@ -451,6 +451,18 @@ note_reachable(struct key_check *kc)
 		log_info("keys", "control plane answers again");
 }
 
+static bool
+is_forgotten(const struct check *check)
+{
+	struct key_check *kc = check->kc;
+	bool forgotten;
+
+	pthread_mutex_lock(&kc->lock);
+	forgotten = check->forgotten;
+	pthread_mutex_unlock(&kc->lock);
+	return forgotten;
+}
+
 /* Under the lock, as marking a check is: what was forgotten or refused
  * meanwhile never counts, not even for a moment. */
 static void
@@ -477,24 +489,26 @@ settle(struct check *check, enum api_key_answer answer)
 		return fall_back(check);
 	note_reachable(kc);
 	if (answer == API_KEY_BAD) {
-		key_cache_put_wrong(kc->cache, check->key, len, now_s(kc));
+		/* It may read the disk: not under the lock. Marked just now,
+		 * the key is wrong for negative_ttl, at worst. */
+		if (!is_forgotten(check))
+			key_cache_put_wrong(kc->cache, check->key, len,
+					    now_s(kc));
 		return KEY_WRONG;
 	}
 	put_good(check);
 	return KEY_GOOD;
 }
 
-/* Nobody can mark the check any more. */
+/* Nobody can mark the check any more, and the cache has nothing of a marked
+ * one (put_good): disk is not written here, in the HTTP pool's thread. */
 static enum key_status
 reconsider(struct check *check, enum key_status status)
 {
 	struct key_check *kc = check->kc;
 
-	if (check->forgotten) {
-		(void)key_cache_expire(kc->cache, check->key_id);
-		if (status == KEY_GOOD)
-			status = KEY_UNKNOWN;
-	}
+	if (check->forgotten && status == KEY_GOOD)
+		status = KEY_UNKNOWN;
 	if (check->refused) {
 		key_cache_put_wrong(kc->cache, check->key, strlen(check->key),
 				    now_s(kc));
