@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lmtp_agent: the LMTP server that Postfix's transport `txmilter` delivers to.
+ *
+ * One thread with an epoll loop serves all connections. It knows nothing of
+ * plans and APIs: a delivery is a handler's. Messages are fed to it as they
+ * come; after the final dot it answers when it can, from any thread.
+ *
+ * A connection that says nothing for LMTP_IDLE_MS is closed, and so is one
+ * more than LMTP_CONNECTIONS_MAX.
+ */
+#ifndef TXM_MILTER_LMTP_AGENT_H
+#define TXM_MILTER_LMTP_AGENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define LMTP_CONNECTIONS_MAX 1000
+/* Postfix keeps a cached connection for seconds, a slow one for minutes. */
+#define LMTP_IDLE_MS 300000
+
+struct smtp_reply;
+struct lmtp_agent;
+struct lmtp_answer;
+
+/* What the handler does with one transaction. The loop's thread calls all of
+ * them; `mail` is what begin gave. */
+struct lmtp_handler {
+	void *(*begin)(void *arg, const char *sender);
+	/* reply: 250 takes the recipient. */
+	void (*recipient)(void *mail, const char *address, const char *typed,
+			  struct smtp_reply *reply);
+	void (*data)(void *mail, const char *data, size_t len);
+	/* The message is complete, for n recipients. Must not block;
+	 * lmtp_answer() is called exactly once for it, now or later. The mail
+	 * is the handler's from now on: neither data nor drop come. */
+	void (*end)(void *mail, struct lmtp_answer *answer);
+	/* Instead of end. Frees the mail. */
+	void (*drop)(void *mail);
+};
+
+struct lmtp_agent_settings {
+	size_t size_max; /* of a message */
+	const struct lmtp_handler *handler;
+	void *arg;
+};
+
+/* Takes a listening, non-blocking socket (owned; closed at stop). NULL and
+ * *error_r (static) when it cannot start. */
+struct lmtp_agent *lmtp_agent_start(int listen_fd,
+				    const struct lmtp_agent_settings *settings,
+				    const char **error_r);
+
+/* The replies of the recipients taken, in their order (copied). Any thread;
+ * frees the answer. What comes after the connection is gone is dropped. */
+void lmtp_answer(struct lmtp_answer **a, const struct smtp_reply *replies,
+		 size_t n);
+
+/* No new connection is taken and no new message begun (421); what was begun
+ * may end. True when no message is under way. Any thread. */
+bool lmtp_agent_drain(struct lmtp_agent *a);
+
+/* Connections open now. */
+unsigned lmtp_agent_connections(struct lmtp_agent *a);
+
+/* Closes every connection and joins the thread. Answers that come later are
+ * dropped. */
+void lmtp_agent_stop(struct lmtp_agent **a);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sent_memory: which messages an API has taken, for which recipient, for a
+ * while.
+ *
+ * A client whose 250 was lost sends the message again, and so does Postfix
+ * after a crash between the API's answer and ours. What is remembered here is
+ * answered without calling the API once more. The name of a message to one
+ * recipient is its idempotency key (submission.h).
+ *
+ * What is added counts at once and is on disk by the next sent_memory_flush():
+ * a crash forgets the last second, and an API that knows idempotency keys does
+ * not mind. Two tables on disk take turns, so that forgetting is emptying the
+ * older one: a record is kept for `seconds` at least and twice that at most.
+ * When disk is full, memory is what is lost, not mail. Thread-safe.
+ */
+#ifndef TXM_MILTER_SENT_MEMORY_H
+#define TXM_MILTER_SENT_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SENT_KEY_LEN 16
+/* Not on disk yet; over this what is added is forgotten (logged). */
+#define SENT_PENDING_MAX 100000
+
+struct sent_memory;
+struct store;
+
+/* store must outlive it. */
+struct sent_memory *sent_memory_new(struct store *store);
+/* After a last flush of the caller's. */
+void sent_memory_free(struct sent_memory **m);
+
+/* For how long from now on; 0: nothing is remembered and nothing found. */
+void sent_memory_keep_for(struct sent_memory *m, unsigned seconds);
+
+bool sent_memory_has(struct sent_memory *m, const uint8_t key[SENT_KEY_LEN]);
+void sent_memory_add(struct sent_memory *m, const uint8_t key[SENT_KEY_LEN]);
+
+/* Writes what is pending; changes tables when it is time. now: seconds of the
+ * real-time clock. 0, or -1 (logged): what was pending stays. */
+int sent_memory_flush(struct sent_memory *m, int64_t now);
+
+#endif
