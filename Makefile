@@ -53,6 +53,7 @@ POLICY_SRC := \
 	policy/dialect.c \
 	policy/dialect_emaildelivery.c \
 	policy/dynbuf.c \
+	policy/edits.c \
 	policy/header_text.c \
 	policy/html.c \
 	policy/json_text.c \
@@ -62,6 +63,7 @@ POLICY_SRC := \
 	policy/mime_field.c \
 	policy/outgoing.c \
 	policy/quoted_printable.c \
+	policy/route.c \
 	policy/smtp_reply.c \
 	policy/trace.c \
 	policy/utf8.c
@@ -170,6 +172,7 @@ UNIT_POLICY := \
 	test_message \
 	test_mime \
 	test_quoted_printable \
+	test_route \
 	test_smtp_reply \
 	test_trace \
 	test_utf8

@@ -1366,6 +1366,67 @@ test_control_headers(void **state)
 	}
 }
 
+/* What is in `outgoing` already stays: the agent has it from the plan. */
+static void
+test_body_alone(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *header;
+		bool has_template;
+		const char *want; /* NULL: no body */
+		bool refused;
+	} v[] = {
+		{ "html", HTML, false, "<p>x", false },
+		{ "text", "Content-Type: text/plain\n", false, "&lt;p&gt;x",
+		  false },
+		{ "no body", "Content-Type: image/png\n", false, NULL, true },
+		{ "no body, a template", "Content-Type: image/png\n", true,
+		  NULL, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		struct message *m = message_new("other@example.com");
+		struct outgoing *o = outgoing_new();
+		struct smtp_reply refusal = { 0 };
+		bool ok;
+
+		o->subject = strdup("Kept");
+		o->template_id = v[i].has_template ? strdup("T") : NULL;
+		give_headers(m, "Subject: Other\n");
+		give_headers(m, v[i].header);
+		(void)message_body(m, "<p>x", 4);
+		ok = dialect_read_body(&dialect_emaildelivery, m, o, &refusal);
+		if (ok == v[i].refused || smtp_reply_is_set(&refusal) == ok ||
+		    (o->html == NULL) != (v[i].want == NULL) ||
+		    (o->html != NULL && strcmp(o->html, v[i].want) != 0))
+			fail_msg("%s: \"%s\"", v[i].name, o->html);
+		assert_string_equal(o->subject, "Kept");
+		assert_null(o->return_path);
+		outgoing_free(&o);
+		message_free(&m);
+	}
+}
+
+/* What only the API can do names its header. */
+static void
+test_needs_api(void **state)
+{
+	char text[] = "{}";
+	struct outgoing o = { 0 };
+
+	(void)state;
+	o.tag = o.subject = text;
+	assert_null(dialect_emaildelivery.needs_api(&o));
+	o.variables = text;
+	assert_string_equal(dialect_emaildelivery.needs_api(&o), VARIABLES);
+	o.template_id = text;
+	assert_string_equal(dialect_emaildelivery.needs_api(&o), TEMPLATE);
+	o.variables = NULL;
+	assert_string_equal(dialect_emaildelivery.needs_api(&o), TEMPLATE);
+}
+
 static int
 setup(void **state)
 {
@@ -1408,6 +1469,8 @@ main(void)
 		cmocka_unit_test(test_senders_bounded),
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_control_headers),
+		cmocka_unit_test(test_body_alone),
+		cmocka_unit_test(test_needs_api),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

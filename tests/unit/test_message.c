@@ -213,6 +213,51 @@ test_headers(void **state)
 	message_free(&m);
 }
 
+/* All of them in their order, known to a dialect or not. */
+static void
+test_header_names(void **state)
+{
+	struct message *m = message_new("");
+
+	(void)state;
+	assert_int_equal(message_n_headers(m), 0);
+	give(m, "Received", "x");
+	give(m, "X-Other", "x");
+	give(m, "sUBJECT", "x");
+	give(m, "X-OTHER", "x");
+	for (int i = 4; i < MESSAGE_HEADERS_MAX; i++)
+		give(m, i % 2 == 0 ? "Even" : "Odd", "");
+	assert_null(message_refusal(m));
+	assert_int_equal(message_n_headers(m), MESSAGE_HEADERS_MAX);
+	assert_string_equal(message_header_name(m, 0), "Received");
+	assert_string_equal(message_header_name(m, 1), "X-Other");
+	assert_string_equal(message_header_name(m, 2), "sUBJECT");
+	assert_string_equal(message_header_name(m, 3), "X-OTHER");
+	assert_string_equal(message_header_name(m, 998), "Even");
+	assert_string_equal(message_header_name(m, 999), "Odd");
+	give(m, "One-More", "");
+	assert_int_equal(message_n_headers(m), MESSAGE_HEADERS_MAX);
+	message_free(&m);
+}
+
+/* Names of headers that are not kept count too, for they are. */
+static void
+test_header_bytes(void **state)
+{
+	static char name[20001];
+	struct message *m = message_new("");
+
+	(void)state;
+	memset(name, 'n', sizeof(name) - 1);
+	for (size_t i = 0; i < MESSAGE_HEADERS_KEPT_MAX / sizeof(name); i++)
+		give(m, name, "x");
+	assert_null(message_refusal(m));
+	give(m, name, "x");
+	assert_true(refused_with(m, 550, "5.6.0",
+				 "The headers are longer than 1048576 bytes"));
+	message_free(&m);
+}
+
 static void
 test_header_count(void **state)
 {
@@ -962,6 +1007,8 @@ main(void)
 		cmocka_unit_test(test_duplicates),
 		cmocka_unit_test(test_recipient_count),
 		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_header_names),
+		cmocka_unit_test(test_header_bytes),
 		cmocka_unit_test(test_header_count),
 		cmocka_unit_test(test_header_length),
 		cmocka_unit_test(test_long_header_name),
