@@ -70,16 +70,23 @@ POLICY_SRC := \
 
 # Everything of the daemon but main(), so that tests can link it.
 MILTER_SRC := \
+	milter/api_batch.c \
+	milter/api_service.c \
 	milter/auth_throttle.c \
 	milter/account_cache.c \
 	milter/account_record.c \
 	milter/callbacks.c \
 	milter/commands.c \
 	milter/config.c \
+	milter/config_file.c \
+	milter/config_option.c \
 	milter/control_server.c \
 	milter/crypto.c \
 	milter/daemon.c \
 	milter/handoff.c \
+	milter/handoff_direct.c \
+	milter/handoff_queue.c \
+	milter/handoff_transport.c \
 	milter/housekeeper.c \
 	milter/http_pool.c \
 	milter/key_cache.c \
@@ -99,17 +106,18 @@ MILTER_SRC := \
 	milter/metrics.c \
 	milter/metrics_http.c \
 	milter/pool_wake.c \
+	milter/queue_delivery.c \
 	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
 	milter/request.c \
-	milter/retry_memory.c \
 	milter/sasl.c \
 	milter/sasl_mailbox.c \
 	milter/sasl_protocol.c \
 	milter/services.c \
 	milter/session.c \
 	milter/store.c \
+	milter/submission.c \
 	milter/trial.c \
 	milter/trial_page.c
 
@@ -117,6 +125,8 @@ MILTER_SRC := \
 CTL_SRC := \
 	milter/commands.c \
 	milter/config.c \
+	milter/config_file.c \
+	milter/config_option.c \
 	milter/control_client.c \
 	milter/control_message.c \
 	milter/crypto.c \
@@ -198,7 +208,6 @@ UNIT_MILTER := \
 	test_rate_limit \
 	test_report \
 	test_request \
-	test_retry_memory \
 	test_sasl \
 	test_sasl_protocol \
 	test_store
@@ -206,12 +215,12 @@ UNIT_MILTER := \
 # The key store, without what it stands on.
 KEYSTORE := keystore account_cache account_record key_lines key_used
 
-LINK_test_config := config listener log
+LINK_test_config := config config_file config_option listener log
 LINK_test_control_client := control_client control_message milter_wire crypto \
 	listener
 LINK_test_control_message := control_message
 LINK_test_crypto := crypto
-LINK_test_docs := config listener log metrics
+LINK_test_docs := config config_file config_option listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
 	crypto
 LINK_test_ctl_docs := commands ctl_arguments
@@ -229,7 +238,6 @@ LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
-LINK_test_retry_memory := retry_memory crypto store log
 LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit key_reason auth_throttle
 LINK_test_sasl_protocol := sasl_protocol
 LINK_test_store := store log
@@ -238,10 +246,8 @@ UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
 UNIT_THREADED := test_control_client test_http_pool test_key_cache \
-	test_key_check test_metrics test_metrics_http test_rate_limit \
-	test_retry_memory test_sasl test_store
-UNIT_THREADED := test_http_pool test_key_cache test_key_check test_keystore \
-	test_sasl test_retry_memory test_store
+	test_key_check test_keystore test_metrics test_metrics_http \
+	test_rate_limit test_sasl test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
@@ -278,8 +284,8 @@ FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined \
 	$(shell $(PKG_CONFIG) --cflags $(PKGS))
-FUZZ_EXTRA := commands config crypto listener log milter_wire request \
-	sasl_protocol
+FUZZ_EXTRA := commands config config_file config_option crypto listener log \
+	milter_wire request sasl_protocol
 FUZZ_OBJ := $(POLICY_SRC:%.c=$(FB)/%.o) $(FUZZ_EXTRA:%=$(FB)/milter/%.o)
 
 $(FB)/%.o: %.c

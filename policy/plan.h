@@ -24,7 +24,7 @@
 #define PLAN_SUBMISSION_LEN 16
 #define PLAN_QUEUE_ID_MAX 64
 #define PLAN_NAME_MAX 64
-#define PLAN_KEY_MAX 255
+#define PLAN_KEY_MAX 256
 
 enum plan_state {
 	PLAN_OPEN,    /* the API is to be called */
