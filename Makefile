@@ -70,11 +70,12 @@ POLICY_SRC := \
 
 # Everything of the daemon but main(), so that tests can link it.
 MILTER_SRC := \
-	milter/api_batch.c \
-	milter/api_service.c \
-	milter/auth_throttle.c \
 	milter/account_cache.c \
 	milter/account_record.c \
+	milter/api_batch.c \
+	milter/api_health.c \
+	milter/api_service.c \
+	milter/auth_throttle.c \
 	milter/callbacks.c \
 	milter/commands.c \
 	milter/config.c \
@@ -114,6 +115,7 @@ MILTER_SRC := \
 	milter/sasl.c \
 	milter/sasl_mailbox.c \
 	milter/sasl_protocol.c \
+	milter/sent_memory.c \
 	milter/services.c \
 	milter/session.c \
 	milter/store.c \
@@ -188,6 +190,7 @@ UNIT_POLICY := \
 	test_utf8
 
 UNIT_MILTER := \
+	test_api_health \
 	test_config \
 	test_control_client \
 	test_control_message \
@@ -210,12 +213,14 @@ UNIT_MILTER := \
 	test_request \
 	test_sasl \
 	test_sasl_protocol \
+	test_sent_memory \
 	test_store
 
 # The key store, without what it stands on.
 KEYSTORE := keystore account_cache account_record key_lines key_used
 
 LINK_test_config := config config_file config_option listener log
+LINK_test_api_health := api_health log
 LINK_test_control_client := control_client control_message milter_wire crypto \
 	listener
 LINK_test_control_message := control_message
@@ -240,14 +245,15 @@ LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit key_reason auth_throttle
 LINK_test_sasl_protocol := sasl_protocol
+LINK_test_sent_memory := sent_memory crypto store log
 LINK_test_store := store log
 
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
-UNIT_THREADED := test_control_client test_http_pool test_key_cache \
-	test_key_check test_keystore test_metrics test_metrics_http \
-	test_rate_limit test_sasl test_store
+UNIT_THREADED := test_api_health test_control_client test_http_pool \
+	test_key_cache test_key_check test_keystore test_metrics \
+	test_metrics_http test_rate_limit test_sasl test_sent_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
