@@ -62,6 +62,7 @@ POLICY_SRC := \
 	policy/mime.c \
 	policy/mime_field.c \
 	policy/outgoing.c \
+	policy/plan.c \
 	policy/quoted_printable.c \
 	policy/route.c \
 	policy/smtp_reply.c \
@@ -106,6 +107,7 @@ MILTER_SRC := \
 	milter/manage_keys.c \
 	milter/metrics.c \
 	milter/metrics_http.c \
+	milter/plan_seal.c \
 	milter/pool_wake.c \
 	milter/queue_delivery.c \
 	milter/rate_limit.c \
@@ -183,6 +185,7 @@ UNIT_POLICY := \
 	test_json_text \
 	test_message \
 	test_mime \
+	test_plan \
 	test_quoted_printable \
 	test_route \
 	test_smtp_reply \
@@ -208,6 +211,7 @@ UNIT_MILTER := \
 	test_metrics \
 	test_metrics_http \
 	test_milter_wire \
+	test_plan_seal \
 	test_rate_limit \
 	test_report \
 	test_request \
@@ -241,6 +245,7 @@ LINK_test_report := report
 LINK_test_request := request commands crypto
 LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
+LINK_test_plan_seal := plan_seal crypto
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit key_reason auth_throttle
@@ -284,7 +289,8 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_message fuzz_request fuzz_sasl fuzz_wire
+FUZZ := fuzz_config fuzz_header fuzz_message fuzz_plan fuzz_request fuzz_sasl \
+	fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
