@@ -58,6 +58,7 @@ POLICY_SRC := \
 	policy/html.c \
 	policy/json_text.c \
 	policy/judge.c \
+	policy/mail_reader.c \
 	policy/message.c \
 	policy/mime.c \
 	policy/mime_field.c \
@@ -102,6 +103,10 @@ MILTER_SRC := \
 	milter/keystore.c \
 	milter/limits.c \
 	milter/listener.c \
+	milter/lmtp_agent.c \
+	milter/lmtp_command.c \
+	milter/lmtp_mailbox.c \
+	milter/lmtp_protocol.c \
 	milter/log.c \
 	milter/manage.c \
 	milter/manage_keys.c \
@@ -183,6 +188,7 @@ UNIT_POLICY := \
 	test_header_text \
 	test_html \
 	test_json_text \
+	test_mail_reader \
 	test_message \
 	test_mime \
 	test_plan \
@@ -207,6 +213,8 @@ UNIT_MILTER := \
 	test_keystore \
 	test_limits \
 	test_listener \
+	test_lmtp_agent \
+	test_lmtp_protocol \
 	test_log \
 	test_metrics \
 	test_metrics_http \
@@ -240,6 +248,8 @@ LINK_test_key_check := key_check key_cache key_known key_table $(KEYSTORE) \
 LINK_test_limits := limits rate_limit crypto
 LINK_test_keystore := $(KEYSTORE) key_cache key_known key_table crypto store log
 LINK_test_listener := listener
+LINK_test_lmtp_agent := lmtp_agent lmtp_mailbox lmtp_protocol lmtp_command log
+LINK_test_lmtp_protocol := lmtp_protocol lmtp_command
 LINK_test_log := log
 LINK_test_report := report
 LINK_test_request := request commands crypto
@@ -259,6 +269,9 @@ UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 UNIT_THREADED := test_api_health test_control_client test_http_pool \
 	test_key_cache test_key_check test_keystore test_metrics \
 	test_metrics_http test_rate_limit test_sasl test_sent_memory test_store
+	test_key_check test_metrics test_metrics_http test_rate_limit \
+	test_retry_memory test_sasl test_store
+	test_lmtp_agent test_sasl test_retry_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
@@ -291,6 +304,7 @@ purity: $(B)/libpolicy.a
 
 FUZZ := fuzz_config fuzz_header fuzz_message fuzz_plan fuzz_request fuzz_sasl \
 	fuzz_wire
+	fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
