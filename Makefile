@@ -268,10 +268,8 @@ UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
 UNIT_THREADED := test_api_health test_control_client test_http_pool \
 	test_key_cache test_key_check test_keystore test_metrics \
-	test_metrics_http test_rate_limit test_sasl test_sent_memory test_store
-	test_key_check test_metrics test_metrics_http test_rate_limit \
-	test_retry_memory test_sasl test_store
-	test_lmtp_agent test_sasl test_retry_memory test_store
+	test_lmtp_agent test_metrics_http test_rate_limit test_sasl \
+	test_sent_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
@@ -302,16 +300,15 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_message fuzz_plan fuzz_request fuzz_sasl \
-	fuzz_wire
-	fuzz_request fuzz_sasl fuzz_wire
+FUZZ := fuzz_config fuzz_header fuzz_lmtp fuzz_mail_reader fuzz_message \
+	fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined \
 	$(shell $(PKG_CONFIG) --cflags $(PKGS))
-FUZZ_EXTRA := commands config config_file config_option crypto listener log \
-	milter_wire request sasl_protocol
+FUZZ_EXTRA := commands config config_file config_option crypto listener \
+	lmtp_command lmtp_protocol log milter_wire request sasl_protocol
 FUZZ_OBJ := $(POLICY_SRC:%.c=$(FB)/%.o) $(FUZZ_EXTRA:%=$(FB)/milter/%.o)
 
 $(FB)/%.o: %.c
