@@ -98,6 +98,7 @@ MILTER_SRC := \
 	milter/metrics.c \
 	milter/metrics_http.c \
 	milter/pool_wake.c \
+	milter/prompt_stop.c \
 	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
@@ -195,6 +196,7 @@ UNIT_MILTER := \
 	test_metrics \
 	test_metrics_http \
 	test_milter_wire \
+	test_prompt_stop \
 	test_rate_limit \
 	test_report \
 	test_request \
@@ -229,6 +231,7 @@ LINK_test_report := report
 LINK_test_request := request commands crypto
 LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
+LINK_test_prompt_stop := prompt_stop listener
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_retry_memory := retry_memory crypto store log
@@ -242,8 +245,8 @@ UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
 UNIT_THREADED := test_api_health test_control_client test_http_pool \
 	test_key_cache test_key_check test_keystore test_metrics \
-	test_metrics_http test_rate_limit test_retry_memory test_sasl \
-	test_sent_memory test_store
+	test_metrics_http test_prompt_stop test_rate_limit \
+	test_retry_memory test_sasl test_sent_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
