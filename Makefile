@@ -115,6 +115,7 @@ MILTER_SRC := \
 	milter/plan_seal.c \
 	milter/pool_wake.c \
 	milter/queue_delivery.c \
+	milter/prompt_stop.c \
 	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
@@ -220,6 +221,7 @@ UNIT_MILTER := \
 	test_metrics_http \
 	test_milter_wire \
 	test_plan_seal \
+	test_prompt_stop \
 	test_rate_limit \
 	test_report \
 	test_request \
@@ -256,6 +258,7 @@ LINK_test_request := request commands crypto
 LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_plan_seal := plan_seal crypto
+LINK_test_prompt_stop := prompt_stop listener
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit key_reason auth_throttle
@@ -267,9 +270,9 @@ UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
 UNIT_THREADED := test_api_health test_control_client test_http_pool \
-	test_key_cache test_key_check test_keystore test_metrics \
-	test_lmtp_agent test_metrics_http test_rate_limit test_sasl \
-	test_sent_memory test_store
+	test_key_cache test_key_check test_keystore test_lmtp_agent \
+	test_metrics test_metrics_http test_prompt_stop test_rate_limit \
+	test_sasl test_sent_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a

@@ -25,6 +25,7 @@
 #include "policy/dialect.h"
 #include "policy/header_text.h"
 #include "policy/json_text.h"
+#include "prompt_stop.h"
 #include "services.h"
 
 #define CONFIG_FILE "/etc/txmilter/txmilter.conf"
@@ -73,7 +74,7 @@ static int
 serve(void)
 {
 	struct services *s = daemon_services();
-	int r = callbacks_run();
+	int r = prompt_stop_run(callbacks_run, s->config->milter_socket);
 
 	log_info("main", "stopping busy=%u", atomic_load(&s->busy));
 	if (!drain(s)) {
@@ -131,7 +132,8 @@ make_stacks_small(void)
 	(void)pthread_attr_destroy(&attr);
 }
 
-/* libmilter has a thread of its own for SIGTERM, SIGINT and SIGHUP. */
+/* No thread is interrupted by a signal: those that stop are prompt_stop's and
+ * libmilter's, SIGUSR1 is the housekeeper's. */
 static void
 prepare_process(void)
 {
