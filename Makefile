@@ -50,6 +50,7 @@ POLICY_SRC := \
 	policy/api_emaildelivery.c \
 	policy/body.c \
 	policy/charset.c \
+	policy/date_text.c \
 	policy/dialect.c \
 	policy/dialect_emaildelivery.c \
 	policy/dynbuf.c \
@@ -65,6 +66,7 @@ POLICY_SRC := \
 	policy/outgoing.c \
 	policy/plan.c \
 	policy/quoted_printable.c \
+	policy/requeue.c \
 	policy/route.c \
 	policy/smtp_reply.c \
 	policy/trace.c \
@@ -184,6 +186,7 @@ UNIT_POLICY := \
 	test_body \
 	test_charset \
 	test_corpora \
+	test_date_text \
 	test_dialect_emaildelivery \
 	test_dynbuf \
 	test_header_text \
@@ -194,6 +197,7 @@ UNIT_POLICY := \
 	test_mime \
 	test_plan \
 	test_quoted_printable \
+	test_requeue \
 	test_route \
 	test_smtp_reply \
 	test_trace \
