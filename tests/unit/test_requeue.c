@@ -28,6 +28,8 @@
 #include "policy/outgoing.h"
 #include "policy/route.h"
 
+static const struct route_list no_routes = { 0 };
+
 #define E_ACUTE "\xc3\xa9"
 #define TOKEN "t0k3n"
 #define NOW INT64_C(1763650800)
@@ -378,7 +380,7 @@ judge_row(const struct row *r, struct message *m, struct verdict *v)
 		message_header(m, mail->fields[i].name, mail->fields[i].value,
 			       strlen(mail->fields[i].value));
 	(void)message_body(m, body, strlen(body));
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
 	mail_clear(mail);
 	free(mail);
 	account_free(&a);
