@@ -56,7 +56,8 @@ LATER = [
 
 
 def rows(table):
-    return {"argvalues": [r[1:] for r in table], "ids": [r[0] for r in table]}
+    return {"argvalues": [r[1:] if len(r) > 2 else r[1] for r in table],
+            "ids": [r[0] for r in table]}
 
 
 @pytest.mark.parametrize("fault,code,enhanced,result", **rows(REFUSED))
@@ -311,10 +312,12 @@ def test_refused_among_accepted_is_bounced(relay, which):
 def test_no_bounce_for_the_null_sender(relay):
     key = relay.new_key()
     relay.api.fault("send", key=key, to=RCPTS[1], status=400)
-    before = len(relay.postfix.sink.messages)
+    del relay.postfix.sink.messages[:]
     queued(relay, relay.send(key, mail.message(), RCPTS, sender=""))
     relay.postfix.deliver_all()
-    assert len(relay.postfix.sink.messages) == before
+    # But for what this Postfix' notify_classes tells its postmaster.
+    assert {r for m in relay.postfix.sink.messages for r in m.recipients} <= {
+        "postmaster@relay.example.test"}
 
 
 # --- the same message again ------------------------------------------------
