@@ -275,6 +275,9 @@ connection_settle(struct lmtp_connection *c)
 	bool unsent = has_unsent(c);
 
 	if (c->broken || (c->over && !unsent) || !watch_connection(c)) {
+		if (c->answer != NULL)
+			log_warning("lmtp", "connection lost, a message was "
+					    "not answered yet");
 		connection_close(c);
 		return;
 	}
@@ -305,16 +308,12 @@ read_in(struct lmtp_connection *c)
 static void
 connection_event(struct lmtp_connection *c, uint32_t events)
 {
-	if (events & EPOLLIN) {
+	if (events & EPOLLIN)
 		read_in(c);
-	} else if (events & EPOLLOUT) {
+	else if (events & EPOLLOUT)
 		flush_out(c);
-	} else {
-		if (c->answer != NULL)
-			log_warning("lmtp", "connection lost, a message was "
-					    "not answered yet");
+	else
 		c->broken = true;
-	}
 	connection_settle(c);
 }
 
