@@ -24,6 +24,9 @@
 #include "policy/judge.h"
 #include "policy/message.h"
 #include "policy/outgoing.h"
+#include "policy/route.h"
+
+static const struct route_list no_routes = { 0 };
 
 #define E_ACUTE "\xc3\xa9"
 #define QUOTE "\xe2\x80\x99" /* U+2019 */
@@ -112,7 +115,7 @@ judge_message(const char *headers, const char *body, size_t body_len,
 	message_recipient(m, "r@example.com");
 	give_headers(m, headers);
 	(void)message_body(m, body, body_len);
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
 	message_free(&m);
 	account_free(&a);
 }
@@ -696,7 +699,7 @@ test_nul_in_header(void **state)
 	message_recipient(m, "r@example.com");
 	give_headers(m, F S);
 	message_header(m, VARIABLES, value, sizeof(value) - 1);
-	judge(m, a, &dialect_emaildelivery, &v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, &v);
 	assert_int_equal(v.kind, VERDICT_REFUSE);
 	assert_string_equal(v.reply.text,
 			    VARIABLES ": holds a control character");
@@ -1058,7 +1061,7 @@ judge_recipients(const char *rcpts, const char *to, struct verdict *v)
 	if (to != NULL)
 		message_header(m, "To", to, strlen(to));
 	(void)message_body(m, "x", 1);
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
 	free(copy);
 	message_free(&m);
 	account_free(&a);
@@ -1125,7 +1128,7 @@ test_refused_addresses(void **state)
 			message_header(m, "To", refused[i].to,
 				       strlen(refused[i].to));
 		(void)message_body(m, "x", 1);
-		judge(m, a, &dialect_emaildelivery, &v);
+		judge(m, a, &dialect_emaildelivery, &no_routes, &v);
 		if (v.kind != VERDICT_REFUSE || v.reply.code != 550 ||
 		    strcmp(v.reply.enhanced, refused[i].enhanced) != 0 ||
 		    strcmp(v.reply.text, refused[i].text) != 0)
@@ -1190,7 +1193,7 @@ test_nobody(void **state)
 	message_recipient(m, "r@x");
 	give_headers(m, F S);
 	(void)message_body(m, "x", 1);
-	judge(m, NULL, &dialect_emaildelivery, &v);
+	judge(m, NULL, &dialect_emaildelivery, &no_routes, &v);
 	assert_int_equal(v.kind, VERDICT_REFUSE);
 	assert_null(v.outgoing);
 	assert_int_equal(v.reply.code, 550);
@@ -1210,7 +1213,7 @@ test_first_refusal_wins(void **state)
 	struct verdict v;
 
 	(void)state;
-	judge(m, NULL, &dialect_emaildelivery, &v);
+	judge(m, NULL, &dialect_emaildelivery, &no_routes, &v);
 	assert_string_equal(v.reply.enhanced, "5.1.7");
 	verdict_clear(&v);
 	message_free(&m);
@@ -1263,7 +1266,7 @@ judge_from(struct account *a, const char *from, struct verdict *v)
 	message_recipient(m, "r@example.com");
 	give_headers(m, fields);
 	(void)message_body(m, "<p>x", 4);
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
 	message_free(&m);
 }
 

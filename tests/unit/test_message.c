@@ -33,7 +33,10 @@
 #include "policy/judge.h"
 #include "policy/mime.h"
 #include "policy/outgoing.h"
+#include "policy/route.h"
 #include "policy/utf8.h"
+
+static const struct route_list no_routes = { 0 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SLOWER 15
@@ -762,7 +765,7 @@ run_hostile(const struct hostile *h, struct verdict *v)
 	if (h->body_len == 0)
 		(void)message_body(m, "<p>hello", 8);
 	feed_body(m, h);
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
 	dynbuf_init(&out, API_REQUEST_MAX);
 	if (v->outgoing != NULL) {
 		(void)api_emaildelivery.recipient_piece(
@@ -954,7 +957,7 @@ judge_with_charsets(size_t row, unsigned n)
 	give(m, "From", "shop@example.com");
 	give(m, "Subject", "S");
 	(void)message_body(m, "<p>\xe9", 4);
-	judge(m, a, &dialect_emaildelivery, &v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, &v);
 	verdict_clear(&v);
 	account_free(&a);
 	message_free(&m);
