@@ -11,6 +11,7 @@
 #include "policy/account.h"
 #include "policy/outgoing.h"
 #include "policy/route.h"
+#include "sent_memory.h"
 #include "services.h"
 
 static const struct {
@@ -58,6 +59,27 @@ has_route(struct handoff *h)
 	return false;
 }
 
+/* Whom a repetition needs no token for: they have the message. True when there
+ * is one. */
+static bool
+find_sent(const struct handoff *h, bool *done)
+{
+	const struct account *a = h->identity->account;
+	bool any = false;
+
+	if (a->rate.count == 0 && a->recipient_rate.count == 0)
+		return false;
+	for (size_t i = 0; i < h->outgoing->n_recipients; i++) {
+		uint8_t key[SUBMISSION_KEY_LEN];
+
+		submission_key(h->submission, h->outgoing->recipients[i].email,
+			       key);
+		done[i] = sent_memory_has(h->services->sent, key);
+		any = any || done[i];
+	}
+	return any;
+}
+
 static void
 run(struct handoff *h)
 {
@@ -65,10 +87,12 @@ run(struct handoff *h)
 	bool *done = calloc(o->n_recipients + 1, sizeof(bool));
 	struct rate_limit *limits = h->services->limits;
 	struct limits_taken taken;
+	bool again;
 
 	if (done == NULL)
 		abort();
-	if (limits_take(limits, h->identity, o, done, false, &taken,
+	again = find_sent(h, done);
+	if (limits_take(limits, h->identity, o, done, again, &taken,
 			&h->reply)) {
 		ways[o->route->handoff].run(h);
 		for (size_t i = 0; i < o->n_recipients; i++)

@@ -86,7 +86,7 @@ lmtp_header_checks = regexp:{{{{/^Subject:.*/ REPLACE Subject: lmtp_header_check
 lmtp_body_checks = regexp:{{{{/./ REPLACE lmtp_body_checks}}}}
 lmtp_tls_security_level = encrypt
 lmtp_discard_lhlo_keywords = 8bitmime, pipelining, enhancedstatuscodes
-lmtp_delivery_status_filter = regexp:{{{{/^5(.*)/ 4$1}}}}
+lmtp_delivery_status_filter = regexp:{{{{/^5(.*)/ 4$$1}}}}
 """
 
 # The rest of a master.cf, as in Postfix' own, without chroot. body_checks and
