@@ -76,6 +76,7 @@ struct http_pool {
 	struct call_list submitted;
 	struct http_pool_state state;
 	bool stopping;
+	bool ended; /* of who stops it */
 
 	/* Only the thread uses these. */
 	CURLM *multi;
@@ -920,16 +921,24 @@ http_pool_start(const struct http_pool_settings *settings, const char **error_r)
 }
 
 void
+http_pool_end(struct http_pool *pool)
+{
+	lock(pool);
+	pool->stopping = true;
+	unlock(pool);
+	wake(pool);
+	if (pthread_join(pool->thread, NULL) != 0)
+		abort();
+	pool->ended = true;
+}
+
+void
 http_pool_stop(struct http_pool **pool)
 {
 	if (*pool == NULL)
 		return;
-	lock(*pool);
-	(*pool)->stopping = true;
-	unlock(*pool);
-	wake(*pool);
-	if (pthread_join((*pool)->thread, NULL) != 0)
-		abort();
+	if (!(*pool)->ended)
+		http_pool_end(*pool);
 	pool_free(*pool);
 	*pool = NULL;
 }

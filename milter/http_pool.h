@@ -105,8 +105,12 @@ void http_call_clear(struct http_call *call);
 
 void http_pool_state(struct http_pool *pool, struct http_pool_state *state_r);
 
-/* Ends calls under way as HTTP_STOPPED, joins the thread, frees. No call may
- * be submitted any more. */
+/* Ends calls under way as HTTP_STOPPED and joins the thread. What is submitted
+ * later is refused. Once. */
+void http_pool_end(struct http_pool *pool);
+
+/* Ends it, unless that is done, and frees. No call may be submitted any more.
+ */
 void http_pool_stop(struct http_pool **pool);
 
 #endif

@@ -20,7 +20,7 @@ services_write_metrics(void *arg, struct dynbuf *out)
 	struct metrics_now now;
 
 	key_cache_state(s->key_cache, &cache);
-	http_pool_state(s->http, &http);
+	api_services_state(&s->apis, &http);
 	now = (struct metrics_now){
 		.started = s->started,
 		.sessions = atomic_load(&s->sessions),

@@ -26,7 +26,10 @@
 #include "policy/judge.h"
 #include "policy/message.h"
 #include "policy/outgoing.h"
+#include "policy/route.h"
 #include "policy/utf8.h"
+
+static const struct route_list no_routes = { 0 };
 
 #define ROUTES_MAX 9
 /* Byte by byte is slow: only for inputs that are not larger. */
@@ -176,7 +179,7 @@ run(const char *data, size_t size, size_t step, struct verdict *v)
 		(void)message_body(m, piece, n);
 		free(piece);
 	}
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
 	message_free(&m);
 	account_free(&a);
 	assert(m == NULL && a == NULL);

@@ -81,6 +81,12 @@ smtpd_client_connection_count_limit = 3
 smtpd_client_connection_rate_limit = 1000
 smtpd_client_auth_rate_limit = 5
 notify_classes = bounce, policy, protocol, resource, software
+lmtp_generic_maps = inline:{{customer.example=generic.invalid}}
+lmtp_header_checks = regexp:{{{{/^Subject:.*/ REPLACE Subject: lmtp_header_checks}}}}
+lmtp_body_checks = regexp:{{{{/./ REPLACE lmtp_body_checks}}}}
+lmtp_tls_security_level = encrypt
+lmtp_discard_lhlo_keywords = 8bitmime, pipelining, enhancedstatuscodes
+lmtp_delivery_status_filter = regexp:{{{{/^5(.*)/ 4$1}}}}
 """
 
 # The rest of a master.cf, as in Postfix' own, without chroot. body_checks and

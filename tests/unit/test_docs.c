@@ -56,7 +56,9 @@ heading(const char *section)
 {
 	if (strcmp(section, "") == 0)
 		return ".Ss General options";
-	return strcmp(section, "keys") == 0 ? ".Ss [keys]" : ".Ss [api NAME]";
+	return strcmp(section, "keys") == 0	? ".Ss [keys]"
+	       : strcmp(section, "route") == 0 ? ".Ss [route NAME]"
+					       : ".Ss [api NAME]";
 }
 
 static void
