@@ -50,6 +50,7 @@ POLICY_SRC := \
 	policy/api_emaildelivery.c \
 	policy/body.c \
 	policy/charset.c \
+	policy/date_text.c \
 	policy/dialect.c \
 	policy/dialect_emaildelivery.c \
 	policy/dynbuf.c \
@@ -65,6 +66,7 @@ POLICY_SRC := \
 	policy/outgoing.c \
 	policy/plan.c \
 	policy/quoted_printable.c \
+	policy/requeue.c \
 	policy/route.c \
 	policy/smtp_reply.c \
 	policy/trace.c \
@@ -114,8 +116,8 @@ MILTER_SRC := \
 	milter/metrics_http.c \
 	milter/plan_seal.c \
 	milter/pool_wake.c \
-	milter/prompt_stop.c \
 	milter/queue_delivery.c \
+	milter/prompt_stop.c \
 	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
@@ -184,6 +186,7 @@ UNIT_POLICY := \
 	test_body \
 	test_charset \
 	test_corpora \
+	test_date_text \
 	test_dialect_emaildelivery \
 	test_dynbuf \
 	test_header_text \
@@ -194,6 +197,7 @@ UNIT_POLICY := \
 	test_mime \
 	test_plan \
 	test_quoted_printable \
+	test_requeue \
 	test_route \
 	test_smtp_reply \
 	test_trace \
@@ -257,8 +261,8 @@ LINK_test_report := report
 LINK_test_request := request commands crypto
 LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
-LINK_test_prompt_stop := prompt_stop listener
 LINK_test_plan_seal := plan_seal crypto
+LINK_test_prompt_stop := prompt_stop listener
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit key_reason auth_throttle
@@ -270,9 +274,9 @@ UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
 UNIT_THREADED := test_api_health test_control_client test_http_pool \
-	test_key_cache test_key_check test_keystore test_metrics \
-	test_lmtp_agent test_metrics_http test_prompt_stop \
-	test_rate_limit test_sasl test_sent_memory test_store
+	test_key_cache test_key_check test_keystore test_lmtp_agent \
+	test_metrics test_metrics_http test_prompt_stop test_rate_limit \
+	test_sasl test_sent_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a

@@ -14,6 +14,7 @@
 #include "http_pool.h"
 #include "key_check.h"
 #include "log.h"
+#include "metrics.h"
 #include "policy/api.h"
 #include "policy/outgoing.h"
 #include "sent_memory.h"
@@ -131,13 +132,15 @@ api_batch_skip(struct api_batch *b, size_t recipient)
 
 /* --- one call ------------------------------------------------------------- */
 
-enum word { KNOWN = API_MISFIT + 1, ASSUMED };
-
-static const char *const result_words[] = {
-	[API_ACCEPTED] = "accepted",   [API_REFUSED] = "refused",
-	[API_KEY_WRONG] = "key-wrong", [API_LATER] = "later",
-	[API_MISFIT] = "misfit",       [KNOWN] = "known",
-	[ASSUMED] = "assumed",
+static const struct {
+	const char *word; /* in the log */
+	enum metrics_call metric;
+} results[] = {
+	[API_ACCEPTED] = { "accepted", METRICS_CALL_ACCEPTED },
+	[API_REFUSED] = { "refused", METRICS_CALL_REFUSED },
+	[API_KEY_WRONG] = { "key-wrong", METRICS_CALL_KEY_WRONG },
+	[API_LATER] = { "later", METRICS_CALL_LATER },
+	[API_MISFIT] = { "misfit", METRICS_CALL_MISFIT },
 };
 
 static void
@@ -154,19 +157,21 @@ set_state(struct api_batch *b, size_t i, enum batch_state state,
 	*r->reply = *reply;
 }
 
-/* It is with the API, or was before. */
+/* The API has it from before. */
 static void
-log_without_call(const struct api_batch *b, size_t i, unsigned word)
+settle_known(struct api_batch *b, size_t i)
 {
 	char to[LOG_QUOTE_SIZE];
 
-	log_info(b->settings.queue_id, "call to=%s api=%s result=%s",
+	set_state(b, i, BATCH_ACCEPTED, NULL);
+	metrics_call(b->settings.services->metrics, METRICS_CALL_KNOWN);
+	log_info(b->settings.queue_id, "call to=%s api=%s result=known",
 		 log_quote(to, b->settings.outgoing->recipients[i].email),
-		 b->settings.api->name, result_words[word]);
+		 b->settings.api->name);
 }
 
 static void
-log_call(const struct api_batch *b, const struct slot *s, unsigned word,
+log_call(const struct api_batch *b, const struct slot *s, const char *word,
 	 const struct api_outcome *o)
 {
 	const char *error = s->call.error;
@@ -182,7 +187,7 @@ log_call(const struct api_batch *b, const struct slot *s, unsigned word,
 	    "call to=%s api=%s status=%u result=%s%s%s ms=%u%s%s",
 	    log_quote(to,
 		      b->settings.outgoing->recipients[s->recipient].email),
-	    b->settings.api->name, s->call.status, result_words[word],
+	    b->settings.api->name, s->call.status, word,
 	    *o->id ? " id=" : "", *o->id ? log_quote(id, o->id) : "",
 	    s->call.elapsed_ms, *error ? " error=" : "",
 	    *error ? log_quote(why, error) : "");
@@ -244,20 +249,24 @@ static void
 read_answer(struct api_batch *b, struct slot *s)
 {
 	bool answered = s->call.result == HTTP_ANSWERED;
+	const char *word;
+	enum metrics_call metric;
 	struct api_outcome o;
-	unsigned word;
 
 	/* An API may say the key back, in words for the client and the log. */
 	identity_hide_key(s->call.answer.data, s->call.answer.len,
 			  b->settings.key);
 	api_outcome(b->settings.api->format, answered ? s->call.status : 0,
 		    dynbuf_str(&s->call.answer), s->call.answer.len, &o);
-	word = o.kind;
+	word = results[o.kind].word;
+	metric = results[o.kind].metric;
 	if (b->settings.api->accept_ambiguous && is_ambiguous(&s->call)) {
 		o.kind = API_ACCEPTED;
-		word = ASSUMED;
+		word = "assumed";
+		metric = METRICS_CALL_ASSUMED;
 	}
 	tell_health(b, s);
+	metrics_call(b->settings.services->metrics, metric);
 	log_call(b, s, word, &o);
 	settle(b, s, &o);
 }
@@ -347,8 +356,7 @@ call_one(struct api_batch *b, size_t i)
 	submission_key(b->settings.submission,
 		       b->settings.outgoing->recipients[i].email, s->name);
 	if (sent_memory_has(b->settings.services->sent, s->name)) {
-		set_state(b, i, BATCH_ACCEPTED, NULL);
-		log_without_call(b, i, KNOWN);
+		settle_known(b, i);
 		return;
 	}
 	if (left <= 0) {

@@ -245,7 +245,7 @@ crypto_unbase64(uint8_t *dst, const char *text, size_t len, size_t *len_r)
 
 		if (is_space(text[i]))
 			continue;
-		if (text[i] == '=' && padding < 2 && digits >= 2)
+		if (text[i] == '=' && digits >= 2)
 			padding++;
 		else if (digit < 0 || padding > 0)
 			return false;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "api_batch.h"
 #include "clock.h"
@@ -13,6 +14,7 @@
 #include "key_check.h"
 #include "keystore.h"
 #include "log.h"
+#include "metrics.h"
 #include "plan_seal.h"
 #include "policy/dialect.h"
 #include "policy/dynbuf.h"
@@ -239,6 +241,8 @@ answer(struct mail *m)
 {
 	struct smtp_reply *replies = need(calloc(m->n + 1, sizeof(*replies)));
 	struct api_batch_counts c = { 0 };
+	size_t accepted = 0;
+	size_t refused = 0;
 
 	if (m->batch != NULL)
 		api_batch_counts(m->batch, &c);
@@ -247,7 +251,11 @@ answer(struct mail *m)
 			replies[i] = m->refusal;
 		else
 			reply_to(m, &c, &m->recipients[i], &replies[i]);
+		accepted += replies[i].code == 250;
+		refused += replies[i].code >= 500;
 	}
+	metrics_delivery(m->services->metrics, accepted, refused,
+			 m->n - accepted - refused);
 	lmtp_answer(&m->answer, replies, m->n);
 	free(replies);
 	mail_free(m);

@@ -218,10 +218,10 @@ write_requests(struct report *r, const struct config *c,
 	const struct api_format *f;
 	DYNBUF_AUTO shared;
 
+	dynbuf_init(&shared, API_REQUEST_MAX);
 	if (o->route == NULL || o->route->handoff == ROUTE_TRANSPORT)
 		return;
 	f = config_api(c, o->route->api)->format;
-	dynbuf_init(&shared, API_REQUEST_MAX);
 	if (!f->shared_piece(o, &shared))
 		return;
 	for (size_t i = 0; i < o->n_recipients && i < REQUESTS_SHOWN; i++)

@@ -47,10 +47,11 @@ def relays(top_directory):
     """The factory; all that it made are stopped at the end."""
     made = []
 
-    def make(substitute=(), keys=None, **config):
+    def make(substitute=(), keys=None, sections=None, **config):
         relay = Relay(top_directory / f"relay-{len(made)}", substitute,
                       **config)
         relay.daemon.config["keys"].update(keys or {})
+        relay.daemon.config.update(sections or {})
         made.append(relay)
         return relay.start()
 

@@ -68,12 +68,14 @@ class Daemon:
         self.admin_secret = self.dir / "admin.secret"
         self.milter_socket = self.sockets / "milter.sock"
         self.sasl_socket = self.sockets / "sasl.sock"
+        self.lmtp_socket = self.sockets / "lmtp.sock"
         self.process = None
         self.passed = []  # sockets
         self.config = copy.deepcopy(DEFAULTS)
         self.config[""].update(
             {"milter_socket": f"unix:{self.milter_socket}",
              "sasl_socket": f"unix:{self.sasl_socket}",
+             "lmtp_socket": f"unix:{self.lmtp_socket}",
              "state_directory": self.state, "secret_file": self.secret,
              "admin_secret": self.admin_secret, **top})
         self.config["api main"]["url"] = api_url
