@@ -23,7 +23,7 @@ STOP_MAX = 4  # libmilter by itself takes up to 5 s; a sanitizer's end 1 s
 
 
 def passed_sockets(daemon):
-    return [daemon.sasl_socket]
+    return [daemon.sasl_socket, daemon.lmtp_socket]
 
 
 @pytest.fixture
@@ -114,6 +114,29 @@ def test_sessions_that_begin_while_there_is_no_daemon(activated):
         t.join()
     assert 250 in outcomes and set(outcomes) <= {250, 451, 454}
     assert "fatal" not in activated.postfix.log()
+
+
+def test_the_queue_waits_while_there_is_no_daemon(activated):
+    """Postfix' lmtp is connected, and hears nothing until there is one."""
+    postfix = activated.postfix
+    activated.api.fault("send", status=503)
+    reply = activated.send(activated.new_key(), mail.message())
+    assert reply.code == 250
+
+    def deferred():
+        return [line for line in postfix.log_of(reply.queue_id)
+                if "status=deferred" in line]
+
+    assert net.wait_until(deferred)
+    activated.daemon.stop()
+    activated.api.heal()
+    before = len(deferred())
+    postfix.flush()
+    time.sleep(1)
+    activated.daemon.start()
+    assert net.wait_until(lambda: activated.api.sends)
+    postfix.wait_until_empty()
+    assert len(activated.api.sends) == 1 and len(deferred()) == before
 
 
 def test_passed_sockets_stay_as_they_are(activated):
