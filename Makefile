@@ -392,6 +392,10 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/txmilter/postfix/master.cf.txmilter
 	install -D -m 0644 packaging/postfix/txmilter_header_checks \
 		$(DESTDIR)$(PREFIX)/share/txmilter/postfix/txmilter_header_checks
+	for unit in txmilter.service txmilter-sasl.socket txmilter-lmtp.socket; do \
+		install -D -m 0644 packaging/systemd/$$unit \
+			$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit 1; \
+	done
 	install -D -m 0644 man/txmilter.8 \
 		$(DESTDIR)$(PREFIX)/share/man/man8/txmilter.8
 	install -D -m 0644 man/txmilterctl.8 \
