@@ -38,7 +38,8 @@ def relays(top_directory):
 
     def make(idempotent=True, postfix=None, tls=False, **config):
         directory = top_directory / f"counts-{time.monotonic_ns()}"
-        api = CountingApi(idempotent, tls and directory / "tls")
+        # A little slow, so that what is killed has calls under way.
+        api = CountingApi(idempotent, tls and directory / "tls", delay=0.05)
         relay = Relay(directory, api=api, postfix=postfix,
                       **{"log_level": "info", "direct_timeout": "3s",
                          **config})

@@ -75,10 +75,12 @@ TLS_TROUBLE = {"tls": Trouble("tls")}
 
 class CountingApi:
     """tls: a directory to write certificates to; then it speaks https, and
-    what it is to be trusted by is ca_file."""
+    what it is to be trusted by is ca_file. delay: seconds between taking a
+    message and saying so."""
 
-    def __init__(self, idempotent=True, tls=None):
+    def __init__(self, idempotent=True, tls=None, delay=0):
         self.idempotent = idempotent
+        self.delay = delay
         self.accounts = {}  # key -> fake_api.Account
         self.port = net.free_port()
         self.troubles = {**TROUBLES, **(TLS_TROUBLE if tls else {})}
@@ -191,7 +193,7 @@ class CountingApi:
             return
         answer = self._act(request, trouble)
         if trouble is None:
-            connection.answer(*answer)
+            self._loop.call_later(self.delay, connection.answer, *answer)
         else:
             connection.spoil(trouble, (trouble.status or answer[0], answer[1],
                                        trouble.headers))

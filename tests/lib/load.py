@@ -196,14 +196,13 @@ class _Session:
                 self._open()
             attempt.stage = "envelope"
             attempt.reply = self._transaction(recipients, data, attempt)
+            self._after(attempt.reply)
         except Rejected as e:
             # A login that fails says nothing about the message.
             self.load.failed_logins[str(e.reply)] += 1
             self._drop()
         except (OSError, smtplib.SMTPException):
             self._drop()
-        else:
-            self._after(attempt.reply)
 
     def _open(self):
         self.client = SmtpClient(self.load.port, self.load.key, timeout=120)
@@ -231,16 +230,15 @@ class _Session:
         return reply
 
     def _after(self, reply):
+        """Like a mail server it comes again later, in a new session: one in
+        which a milter failed is answered 451 to its end."""
         self.left -= 1
         if reply.code == 421:
             self._drop()
-        elif self.left <= 0:
+        elif self.left <= 0 or 400 <= reply.code < 500:
             self.quit()
         elif reply.code != 250:
-            try:
-                self.client.rset()
-            except (OSError, smtplib.SMTPException):
-                self._drop()
+            self.client.rset()
 
     def _drop(self):
         if self.client is not None:

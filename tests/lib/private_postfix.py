@@ -215,10 +215,9 @@ class PrivatePostfix:
         """Also after a crash of anything: no process of it is left."""
         self.sink.stop()
         self._stop_master()
-        if self.mounted:  # until the last process has left it
-            net.wait_until(lambda: subprocess.run(
-                ["umount", self.queue], check=False,
-                capture_output=True).returncode == 0, 10, 0.2)
+        if self.mounted:  # --lazy: txmilter's sockets are in there
+            self._command("umount", "--lazy", str(self.queue))
+            self.mounted = False
 
     def _stop_master(self):
         pid = self._master_pid()
