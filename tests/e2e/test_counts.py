@@ -9,8 +9,12 @@ TXMILTER_DOWN_SECONDS: how long the API is down.
 
 import errno
 import os
+import random
+import re
+import smtplib
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 
 import pytest
@@ -43,6 +47,7 @@ def relays(top_directory):
         relay = Relay(directory, api=api, postfix=postfix,
                       **{"log_level": "info", "direct_timeout": "3s",
                          **config})
+        relay.daemon.config["route soon"] = {"mode": "queued"}
         if tls:
             relay.daemon.config["api main"]["ca_file"] = api.ca_file
         made.append(relay)
@@ -217,6 +222,103 @@ def test_thousand_recipients(relays, balance):
             sorted(later)
         assert sorted(r for id, r in ledger.ndrs if id == sent.id) == \
             sorted(refused)
+
+
+# --- forgeries -------------------------------------------------------------
+
+
+def queued_headers(relay, key):
+    """A message's header as it is in the queue while the API is away, with a
+    plan that verifies; then it is let go."""
+    relay.api.trouble("503")
+    sent = Load(relay, key, "genuine", sessions=1, messages=1,
+                message=message).run().sent[0]
+    assert sent.accepted
+    [queue_id] = relay.postfix.queue_ids()
+    head = relay.postfix.postcat("-qh", queue_id)
+    relay.api.trouble(None)
+    relay.postfix.flush()
+    relay.postfix.wait_until_empty()
+    assert relay.api.taken == {(sent.id, sent.recipients[0]): 1}
+    return head, sent
+
+
+def plan_of(head):
+    """The headers of the plan as they are, folds and all."""
+    return re.findall(r"^X-Txmilter-Plan:.*\n(?:[ \t].*\n)*", head, re.M)
+
+
+def test_forged_by_a_client(relays, balance):
+    """Headers of ours in what a client sends: a way to a sink, a plan of
+    another message that verifies, and nonsense."""
+    relay = relays()
+    head, _ = queued_headers(relay, relay.new_key(ROUTES))
+    plan = "".join(plan_of(head)).replace("\n", "\r\n").encode()
+    sink = f"smtp:[127.0.0.1]:{relay.postfix.sink.port}"
+    forged = [b"".join(headers) for headers in (
+        (f"X-Txmilter-Route: {sink}\r\n".encode(),),
+        (f"x-txmilter-ROUTE : {sink}\r\n".encode(), plan),
+        (plan, plan),
+        (plan.replace(b"X-Txmilter", b"x-tXmilter"),),
+        (b"X-Txmilter-Plan: AAAA\r\n", b"X-Txmilter-Route: discard:\r\n"),
+    )]
+    load = start_load(relay, "forged", message=lambda id, recipients: forged[
+        int(id[-6:]) % len(forged)] + message(id, recipients))
+    load.join()
+    balance("forged by clients", relay, load)
+    assert not relay.postfix.sink.messages
+    logged = len(re.findall(r": forged headers=[12]\b", relay.daemon.log()))
+    assert logged >= len(load.sent)
+
+
+def altered(head, sent, number):
+    """(header, recipient): the same message, but for one thing."""
+    r = random.Random(number)
+    plan = "".join(plan_of(head))
+    first = plan.index(":") + 2
+    place = r.choice([i for i in range(first, len(plan))
+                      if plan[i].isalnum()])
+    other = r.choice([c for c in "ABCXYZabcxyz0189" if c != plan[place]])
+    changes = {
+        "nothing": plan,
+        "a character": plan[:place] + other + plan[place + 1:],
+        "its end": plan[:place] + "\n",
+        "all": "X-Txmilter-Plan: " + "A" * r.randrange(1, 2000) + "\n",
+        "no plan": "",
+    }
+    name = r.choice(sorted(changes))
+    to = "else@there.example" if name == "nothing" else sent.recipients[0]
+    return head.replace(plan, changes[name]), to
+
+
+def test_altered_in_the_queue(relays):
+    """Delivered to the agent by hand, as if Postfix' queue had been written
+    to."""
+    relay = relays()
+    head, sent = queued_headers(relay, relay.new_key(ROUTES))
+    taken = dict(relay.api.taken)
+    codes = Counter()
+
+    def session(numbers):
+        with smtplib.LMTP(str(relay.daemon.lmtp_socket)) as lmtp:
+            for number in numbers:
+                text, to = altered(head, sent, number)
+                lmtp.ehlo_or_helo_if_needed()
+                lmtp.mail(SENDER)
+                lmtp.rcpt(to)
+                body = f"<p>{sent.id}</p>\n"
+                code, answer = lmtp.data(f"{text}\n{body}")
+                codes[code, answer[:5]] += 1
+
+    threads = [threading.Thread(target=session, args=(range(n, 1000, 50),))
+               for n in range(50)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60)
+    assert codes == {(550, b"5.7.1"): 1000}
+    assert relay.api.taken == taken
+    assert relay.daemon.log().count("delivery result=refused reason=") >= 1000
 
 
 # --- the API is away for long ----------------------------------------------

@@ -278,6 +278,9 @@ class PrivatePostfix:
         return self._command("postqueue", "-c", str(self.etc), "-p",
                              check=False)
 
+    def postcat(self, *args):
+        return self._command("postcat", "-c", str(self.etc), *args)
+
     def wait_until_empty(self, timeout=20):
         assert net.wait_until(lambda: not self.queue_ids(), timeout), \
             self.postqueue()
