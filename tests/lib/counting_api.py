@@ -165,18 +165,25 @@ class CountingApi:
         await (self._silence() if act == "closed" else self._listen())
 
     def weather(self, seconds, seed=None, spell=1.0):
-        """Blocks. Each trouble for a short while in turns with none; each
-        comes before one comes twice. Ends in fair weather."""
+        """Blocks. Each trouble for a short while in turns with none, until
+        each came at least once; none comes twice before all did. A trouble
+        stays until a request met it, for not much is asked of an API that is
+        known to be down. Ends in fair weather; the seed."""
         seed = random.randrange(10**6) if seed is None else seed
         print(f"weather of seed {seed} for {seconds:.0f} s", file=sys.stderr)
         r = random.Random(seed)
         end = time.monotonic() + seconds
         spell = min(spell, seconds / 2 / len(self.troubles))
-        deck = []
-        while (left := end - time.monotonic()) > 0:
-            deck = deck or r.sample(sorted(self.troubles), len(self.troubles))
-            self.trouble(deck.pop())
-            time.sleep(min(left, spell * r.uniform(0.5, 1.5)))
+        deck = r.sample(sorted(self.troubles), len(self.troubles))
+        seen = 0
+        while time.monotonic() < end or seen < len(deck):
+            name = deck[seen % len(deck)]
+            seen += 1
+            before = self.hits[name]
+            self.trouble(name)
+            time.sleep(spell * r.uniform(0.5, 1.5))
+            if self.troubles[name].act not in ("closed", "tls"):
+                net.wait_until(lambda: self.hits[name] > before, 10, 0.1)
             self.trouble(None)
             time.sleep(spell * r.uniform(0.5, 1.5))
         return seed
