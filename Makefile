@@ -339,9 +339,15 @@ docs-check:
 
 TXMILTER_BIN ?= build/release/txmilter
 
+PYTEST = TXMILTER_BIN=$(abspath $(TXMILTER_BIN)) $(PYTHON) -m pytest -q \
+	-p no:cacheprovider
+
 e2e:
-	TXMILTER_BIN=$(abspath $(TXMILTER_BIN)) $(PYTHON) -m pytest -q -p no:cacheprovider \
-		tests/e2e
+	$(PYTEST) -m "not counts" tests/e2e
+
+# TXMILTER_COUNT_SECONDS, TXMILTER_DOWN_SECONDS: see tests/e2e/test_counts.py
+counts:
+	$(PYTEST) -m counts tests/e2e
 
 # --- benchmark ------------------------------------------------------------------
 
@@ -370,6 +376,10 @@ bench-bin: $(BENCH_TOOLS)
 bench: deps
 	$(MAKE) all bench-bin
 	$(PYTHON) tests/bench/bench.py --build $(B) $(BENCH_ARGS)
+
+bench-queue: deps
+	$(MAKE) all bench-bin
+	$(PYTHON) tests/bench/queue_bench.py --build $(B) $(BENCH_ARGS)
 
 # --- what people run ----------------------------------------------------------
 
@@ -408,5 +418,5 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all bench-bin unit unit-bin unit-threaded unit-threaded-bin purity fuzz e2e deps \
+.PHONY: all bench-bin bench-queue counts unit unit-bin unit-threaded unit-threaded-bin purity fuzz e2e deps \
 	check demo install clean bench docs-check

@@ -2,7 +2,8 @@
 """CPU time and memory of processes, from /proc (Linux)."""
 
 import os
-from collections import defaultdict
+import threading
+from collections import Counter, defaultdict
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -55,3 +56,41 @@ def peak_memory(pid):
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise ValueError(f"no VmHWM for {pid}")
+
+
+class CpuByName:
+    """CPU seconds of a process' children, by their command names, while it is
+    entered: looked at ten times a second, so that what a child used in the
+    last moment of its life is missing."""
+
+    def __init__(self, parent):
+        self.parent = parent
+        self.seconds = Counter()
+        self._last = {}  # pid -> seconds
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self):
+        self._look(Counter())
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+        self._look(self.seconds)
+
+    def _work(self):
+        while not self._over.wait(0.1):
+            self._look(self.seconds)
+
+    def _look(self, into):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                parent, used, _ = _stat(pid)
+                if parent == self.parent:
+                    name = Path(f"/proc/{pid}/comm").read_text().strip()
+                    into[name] += used - self._last.get(pid, 0)
+                    self._last[pid] = used
+            except OSError:
+                continue

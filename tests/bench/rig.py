@@ -173,13 +173,15 @@ class Rig:
                         "STOCK": f"127.0.0.1:{stock}"}
 
     @contextmanager
-    def milters(self, delay):
+    def milters(self, delay, mode=None):
         """A fresh daemon and a fresh floor, whose API is the stub's with that
-        delay; peer -> pid."""
+        delay; peer -> pid. mode: of every route."""
         self._daemons += 1
         d = daemon.Daemon(self.dir / f"txmilter{self._daemons}",
                           self.postfix.sockets, self.stub.url(delay),
                           log_level="info")
+        if mode is not None:
+            d.config["route *"] = {"mode": mode}
         d.start()
         floor = self._start_floor(delay)
         try:

@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 
 import daemon as daemon_module
+import ledger
 from relay import Relay
 
 
@@ -26,6 +27,19 @@ def pytest_collection_modifyitems(items):
     skip = pytest.mark.skip(reason="Postfix' master needs root")
     for item in items:
         item.add_marker(skip)
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "counts: thousands of messages while something breaks; "
+        "TXMILTER_COUNT_SECONDS and TXMILTER_DOWN_SECONDS say for how long")
+    config.count_rows = []
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """What the counting tests counted, for whoever asks for the figures."""
+    if config.count_rows:
+        terminalreporter.write_line(ledger.table(config.count_rows))
 
 
 def pytest_report_header():

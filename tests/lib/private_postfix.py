@@ -55,9 +55,9 @@ default_transport = smtp:[127.0.0.1]:{sink_port}
 relay_transport = $default_transport
 default_process_limit = 1200
 service_throttle_time = 1s
-minimal_backoff_time = 2s
-maximal_backoff_time = 2s
-queue_run_delay = 2s
+minimal_backoff_time = {backoff}
+maximal_backoff_time = {backoff}
+queue_run_delay = {backoff}
 
 mynetworks = 127.0.0.0/8
 always_bcc = archive@existing.example
@@ -126,9 +126,13 @@ postlog   unix-dgram n - n - 1 postlogd
 class PrivatePostfix:
     """substitute: (old, new) pairs applied to the packaged services, for
     tests about a service that is not as packaged; each must occur.
-    main_cf: lines that are appended to main.cf."""
+    main_cf: lines that are appended to main.cf.
+    queue_size: bytes of a file system of its own for the queue, to be full
+    without harm.
+    backoff: between two deliveries of a message."""
 
-    def __init__(self, directory, substitute=(), main_cf=""):
+    def __init__(self, directory, substitute=(), main_cf="", queue_size=0,
+                 backoff="2s"):
         self.dir = Path(directory).resolve()
         self.etc = self.dir / "etc"
         self.queue = self.dir / "queue"
@@ -138,11 +142,14 @@ class PrivatePostfix:
         self.other_port = net.free_port()
         self.ports = {}
         self.sink = MailSink()
-        self._write(substitute, main_cf)
+        self._write(substitute, main_cf, backoff)
+        self.mounted = False
+        if queue_size:
+            self._mount(queue_size)
 
     # --- files -------------------------------------------------------------
 
-    def _write(self, substitute, main_cf):
+    def _write(self, substitute, main_cf, backoff):
         for d in (self.dir, self.etc, self.queue, self.dir / "data"):
             d.mkdir(parents=True, exist_ok=True)
             d.chmod(0o755)
@@ -151,7 +158,8 @@ class PrivatePostfix:
         net.self_signed(self.cert, self.etc / "tls.pem", "relay.example.test")
         (self.etc / "main.cf").write_text(
             MAIN_CF.format(dir=self.dir, name=self.dir.name,
-                           sink_port=self.sink.port) + main_cf)
+                           sink_port=self.sink.port, backoff=backoff) +
+            main_cf)
         services = "".join((PACKAGING / f).read_text() for f in SERVICES)
         for old, new in substitute:
             if old not in services:
@@ -167,6 +175,11 @@ class PrivatePostfix:
             self.ports[match[1]] = net.free_port()
             return f"127.0.0.1:{self.ports[match[1]]} inet"
         return re.sub(r"^(\d+)\s+inet\b", replace, services, flags=re.M)
+
+    def _mount(self, size):
+        self._command("mount", "-t", "tmpfs", "-o", f"size={size},mode=755",
+                      "tmpfs", str(self.queue))
+        self.mounted = True
 
     def make_socket_directory(self, owner):
         """As the README of packaging/postfix says: the daemon's, below the
@@ -207,6 +220,12 @@ class PrivatePostfix:
     def stop(self):
         """Also after a crash of anything: no process of it is left."""
         self.sink.stop()
+        self._stop_master()
+        if self.mounted:  # --lazy: txmilter's sockets are in there
+            self._command("umount", "--lazy", str(self.queue))
+            self.mounted = False
+
+    def _stop_master(self):
         pid = self._master_pid()
         if pid is None:
             return
@@ -214,6 +233,14 @@ class PrivatePostfix:
         if net.wait_until(lambda: self._master_pid() is None, 10):
             return
         os.kill(pid, signal.SIGKILL)
+
+    def kill(self, program):
+        """kill -9 of master's children of that name; how many they were."""
+        master = self._master_pid()
+        pids = [pid for pid in procs_of(program) if parent(pid) == master]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        return len(pids)
 
     def _master_pid(self):
         try:
@@ -252,9 +279,17 @@ class PrivatePostfix:
                             check=False)
         return re.findall(r'"queue_id": "(\w+)"', out)
 
+    def postqueue(self):
+        """As people read it."""
+        return self._command("postqueue", "-c", str(self.etc), "-p",
+                             check=False)
+
+    def postcat(self, *args):
+        return self._command("postcat", "-c", str(self.etc), *args)
+
     def wait_until_empty(self, timeout=20):
         assert net.wait_until(lambda: not self.queue_ids(), timeout), \
-            self._command("postqueue", "-c", str(self.etc), "-p", check=False)
+            self.postqueue()
 
     def deliver_all(self, timeout=30):
         """Until the queue is empty, without waiting for its backoff."""
@@ -274,3 +309,23 @@ class PrivatePostfix:
         return subprocess.run(
             ["sendmail", "-C", str(self.etc), *args], input=message,
             check=True, env=self._environment())
+
+
+def procs_of(program):
+    """Process ids of that command name."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if path.read_text().strip() == program:
+                found.append(int(path.parent.name))
+        except OSError:
+            pass
+    return found
+
+
+def parent(pid):
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(text[text.rindex(")") + 2:].split()[1])

@@ -22,13 +22,16 @@ RCPT = "jane@there.example"
 
 
 class Relay:
-    """config: of the daemon's first section; more by relay.daemon.config."""
+    """config: of the daemon's first section; more by relay.daemon.config.
+    api: another one than FakeApi; postfix: more for PrivatePostfix."""
 
-    def __init__(self, directory, substitute=(), **config):
+    def __init__(self, directory, substitute=(), api=None, postfix=None,
+                 **config):
         self.dir = Path(directory)
-        self.api = FakeApi()
+        self.api = api or FakeApi()
         self.api.start()
-        self.postfix = PrivatePostfix(self.dir / "postfix", substitute)
+        self.postfix = PrivatePostfix(self.dir / "postfix", substitute,
+                                      **(postfix or {}))
         self.postfix.make_socket_directory(USER)
         self.daemon = Daemon(self.dir / "txmilter", self.postfix.sockets,
                              self.api.url, **config)
