@@ -65,7 +65,8 @@ def relays(top_directory):
         relay = Relay(top_directory / f"relay-{len(made)}", substitute,
                       **config)
         relay.daemon.config["keys"].update(keys or {})
-        relay.daemon.config.update(sections or {})
+        for name, options in (sections or {}).items():
+            relay.daemon.config.setdefault(name, {}).update(options)
         made.append(relay)
         return relay.start()
 
