@@ -55,8 +55,7 @@
 #define BEGUN OK_MAIL OK_RCPT GO_ON
 #define SENT(s) "250 2.0.0 from " s " to r@x, 3 bytes\r\n"
 
-/* --- the handler
- * ---------------------------------------------------------------- */
+/* --- the handler ---------------------------------------------------------- */
 
 struct mail {
 	struct handler *handler;
@@ -270,8 +269,7 @@ handler_stop(struct handler *h)
 			 atomic_load(&h->ended) + atomic_load(&h->dropped));
 }
 
-/* --- the server
- * ------------------------------------------------------------------ */
+/* --- the server ----------------------------------------------------------- */
 
 struct server {
 	struct handler handler;
@@ -349,8 +347,7 @@ wait_connections(const struct server *s, unsigned n)
 	fail_msg("%u connections", lmtp_agent_connections(s->agent));
 }
 
-/* --- a client
- * -------------------------------------------------------------------- */
+/* --- a client ------------------------------------------------------------- */
 
 static int
 client_connect_fd(const struct server *s, int fd)
@@ -489,8 +486,7 @@ client_open(const struct server *s)
 	return fd;
 }
 
-/* --- talks
- * ------------------------------------------------------------------------ */
+/* --- talks ---------------------------------------------------------------- */
 
 static const struct {
 	const char *name, *input, *want;
@@ -606,8 +602,7 @@ test_large_message(void **state)
 	server_stop(s);
 }
 
-/* --- connections that go
- * ------------------------------------------------------------ */
+/* --- connections that go -------------------------------------------------- */
 
 struct capture {
 	int fd;
@@ -801,9 +796,7 @@ test_stopped_without_connections(void **state)
 	assert_null(none);
 }
 
-/* --- drain
- * ----------------------------------------------------------------------------
- */
+/* --- drain ---------------------------------------------------------------- */
 
 static void
 wait_drained(const struct server *s)
@@ -866,14 +859,12 @@ test_drain_of_nothing(void **state)
 	server_stop(s);
 }
 
-/* --- bounds
- * ---------------------------------------------------------------------------
- */
+/* --- bounds --------------------------------------------------------------- */
 
 static void
 test_idle(void **state)
 {
-	struct server *s = server_start(50, 0);
+	struct server *s = server_start(300, 0);
 	int idle, begun, waiting;
 	struct capture c;
 	char text[8192];
@@ -891,7 +882,7 @@ test_idle(void **state)
 	expect_end("begun", begun);
 	assert_int_equal(atomic_load(&s->handler.dropped), 1);
 	/* That one is not the peer's fault. */
-	expect_silence("waiting", waiting, 100);
+	expect_silence("waiting", waiting, 20);
 	handler_release(&s->handler);
 	expect("waiting", waiting, SENT("held@x"));
 	expect_end("waiting", waiting);
@@ -1031,7 +1022,7 @@ test_slow_reader(void **state)
 static void
 test_no_reader(void **state)
 {
-	struct server *s = server_start(50, 0);
+	struct server *s = server_start(300, 0);
 	int fd = client_open(s);
 	unsigned replies = 0, sent;
 	struct capture c;
@@ -1085,8 +1076,7 @@ test_largest_answer(void **state)
 	server_stop(s);
 }
 
-/* --- descriptors and the thread
- * ---------------------------------------------------- */
+/* --- descriptors and the thread ------------------------------------------- */
 
 /* From now on no descriptor can be had. */
 static void
