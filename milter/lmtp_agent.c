@@ -87,8 +87,7 @@ must_calloc(size_t size)
 	return p;
 }
 
-/* --- what the protocol says
- * --------------------------------------------------- */
+/* --- what the protocol says ----------------------------------------------- */
 
 static void
 on_mail(void *arg, const char *sender)
@@ -145,8 +144,7 @@ static const struct lmtp_events protocol_events = {
 	.reset = on_reset,
 };
 
-/* --- one connection
- * ----------------------------------------------------------- */
+/* --- one connection ------------------------------------------------------- */
 
 static void
 accept_resume(struct lmtp_agent *a)
@@ -317,8 +315,7 @@ connection_event(struct lmtp_connection *c, uint32_t events)
 	connection_settle(c);
 }
 
-/* --- answers and orders
- * ------------------------------------------------------------ */
+/* --- answers and orders --------------------------------------------------- */
 
 static void
 take_answer(struct lmtp_answer *answer)
@@ -380,8 +377,7 @@ take_orders(struct lmtp_agent *a)
 	return true;
 }
 
-/* --- connections
- * -------------------------------------------------------------------- */
+/* --- connections ---------------------------------------------------------- */
 
 /* Takes fd. */
 static void
@@ -466,8 +462,7 @@ close_idle(struct lmtp_agent *a)
 		accept_resume(a);
 }
 
-/* --- the loop
- * ------------------------------------------------------------------------ */
+/* --- the loop ------------------------------------------------------------- */
 
 /* Milliseconds until close_idle() has something to do; -1: for ever. */
 static int
@@ -534,8 +529,7 @@ loop(void *arg)
 	return NULL;
 }
 
-/* --- start and stop
- * -------------------------------------------------------------------- */
+/* --- start and stop ------------------------------------------------------- */
 
 /* Frees what lmtp_agent_start() got; the thread does not run. */
 static void

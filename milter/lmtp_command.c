@@ -52,8 +52,7 @@ skip_blanks(struct span *s)
 		*s = skip(*s, 1);
 }
 
-/* --- paths ------------------------------------------------------------------
- */
+/* --- paths ---------------------------------------------------------------- */
 
 /* Bytes of a quoted string, its quotes too; 0: it has no end. */
 static size_t
@@ -145,8 +144,7 @@ cut_path(struct span *s, struct dynbuf *address)
 	return true;
 }
 
-/* --- parameters
- * --------------------------------------------------------------- */
+/* --- parameters ----------------------------------------------------------- */
 
 /* Takes "KEYWORD" or "KEYWORD=value" off. False: there is no more. */
 static bool

@@ -48,8 +48,7 @@ struct lmtp_protocol {
 	unsigned errors;
 };
 
-/* --- what is said
- * ------------------------------------------------------------- */
+/* --- what is said --------------------------------------------------------- */
 
 /* The transaction is over, without a message. */
 static void
@@ -70,12 +69,11 @@ end(struct lmtp_protocol *p)
 	reset(p);
 }
 
-/* A peer that lets so much lie unread is none of ours. From then on nothing
- * is said: a reply must not stand where another one is missing. */
+/* A peer that lets so much lie unread is none of ours. */
 static void
 say(struct lmtp_protocol *p, const char *line)
 {
-	if (p->out.overflow || !dynbuf_addf(&p->out, "%s\r\n", line))
+	if (!dynbuf_addf(&p->out, "%s\r\n", line))
 		end(p);
 }
 
@@ -83,8 +81,8 @@ static void
 say_reply(struct lmtp_protocol *p, const struct smtp_reply *r)
 {
 	assert(smtp_reply_is_set(r));
-	if (p->out.overflow || !dynbuf_addf(&p->out, "%d %s %s\r\n", r->code,
-					    r->enhanced, r->text))
+	if (!dynbuf_addf(&p->out, "%d %s %s\r\n", r->code, r->enhanced,
+			 r->text))
 		end(p);
 }
 
@@ -111,8 +109,7 @@ say_out_of_order(struct lmtp_protocol *p, const char *line)
 		say_error(p, line);
 }
 
-/* --- commands
- * ------------------------------------------------------------------- */
+/* --- commands ------------------------------------------------------------- */
 
 struct args {
 	const char *p;
@@ -321,8 +318,7 @@ take_command(struct lmtp_protocol *p, const char *line, size_t len)
 		c->run(p, args);
 }
 
-/* --- lines
- * ----------------------------------------------------------------------- */
+/* --- lines ---------------------------------------------------------------- */
 
 static void
 say_line_too_long(struct lmtp_protocol *p)
@@ -375,8 +371,7 @@ skip_line(struct lmtp_protocol *p, const char *data, size_t len)
 	return (size_t)(lf - data) + 1;
 }
 
-/* --- the message
- * -------------------------------------------------------------------- */
+/* --- the message ---------------------------------------------------------- */
 
 /* Only as much as is allowed: what is too large is not given to its end. */
 static void
@@ -447,7 +442,7 @@ take_after_dot_cr(struct lmtp_protocol *p, char c)
 		end_data(p);
 		return 1;
 	}
-	p->place = PLACE_CR;
+	p->place = PLACE_WITHIN;
 	give(p, "\r", 1);
 	return 0;
 }
@@ -478,8 +473,7 @@ take_data(struct lmtp_protocol *p, const char *data, size_t len)
 	return take_lines(p, data, len);
 }
 
-/* --- in and out
- * ------------------------------------------------------------------------ */
+/* --- in and out ----------------------------------------------------------- */
 
 static size_t
 take(struct lmtp_protocol *p, const char *data, size_t len)
@@ -536,7 +530,8 @@ lmtp_protocol_answer(struct lmtp_protocol *p, const struct smtp_reply *replies,
 	dynbuf_init(&p->kept, LMTP_KEPT_MAX);
 	p->state = STATE_COMMAND;
 	p->recipients = 0;
-	for (size_t i = 0; i < n; i++)
+	/* No reply may stand where another one did not fit. */
+	for (size_t i = 0; i < n && p->state != STATE_OVER; i++)
 		say_reply(p, &replies[i]);
 	return lmtp_protocol_feed(p, dynbuf_str(&kept), kept.len);
 }

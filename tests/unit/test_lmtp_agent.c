@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The agent over a real UNIX socket. The handler of the test answers by what
- * the sender begins with: "now" from within, "late" by another thread, "held"
- * by another thread when the test says so. Each recipient's reply says what
- * the message was.
+ * The agent over real sockets. The handler of the test answers by what the
+ * sender begins with: "now" from within, "late" by another thread, "held" by
+ * another thread when the test says so. With "stuck" the beginning takes until
+ * then. Each recipient's reply says what the message was.
  */
 #include "milter/lmtp_agent.h"
 
@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -32,6 +33,7 @@
 
 #include <cmocka.h>
 
+#include "milter/clock.h"
 #include "milter/lmtp_protocol.h"
 #include "milter/log.h"
 #include "policy/dynbuf.h"
@@ -55,8 +57,7 @@
 #define BEGUN OK_MAIL OK_RCPT GO_ON
 #define SENT(s) "250 2.0.0 from " s " to r@x, 3 bytes\r\n"
 
-/* --- the handler
- * ---------------------------------------------------------------- */
+/* --- the handler ---------------------------------------------------------- */
 
 struct mail {
 	struct handler *handler;
@@ -76,6 +77,7 @@ struct handler {
 	struct mail *late, *held;
 	unsigned held_count;
 	bool quit;
+	bool loose;	   /* what is stuck shall go on */
 	atomic_uint mails; /* in memory */
 	atomic_uint begun, ended, dropped;
 };
@@ -97,6 +99,10 @@ begin(void *arg, const char *sender)
 	atomic_fetch_add(&m->handler->mails, 1);
 	atomic_fetch_add(&m->handler->begun, 1);
 	snprintf(m->sender, sizeof(m->sender), "%s", sender);
+	pthread_mutex_lock(&m->handler->lock);
+	while (strncmp(sender, "stuck", 5) == 0 && !m->handler->loose)
+		pthread_cond_wait(&m->handler->changed, &m->handler->lock);
+	pthread_mutex_unlock(&m->handler->lock);
 	return m;
 }
 
@@ -270,8 +276,7 @@ handler_stop(struct handler *h)
 			 atomic_load(&h->ended) + atomic_load(&h->dropped));
 }
 
-/* --- the server
- * ------------------------------------------------------------------ */
+/* --- the server ----------------------------------------------------------- */
 
 struct server {
 	struct handler handler;
@@ -292,30 +297,40 @@ listen_at(const struct sockaddr_un *address)
 	return fd;
 }
 
-/* 0 stands for the default. */
+/* Takes listen_fd. 0 stands for the default. */
 static struct server *
-server_start(unsigned idle_ms, unsigned connections)
+server_start_on(int listen_fd, unsigned idle_ms, unsigned connections)
 {
 	struct server *s = calloc(1, sizeof(*s));
-	const struct lmtp_agent_settings settings = {
+	struct lmtp_agent_settings settings = {
 		.size_max = SIZE_ALLOWED,
 		.handler = &handler,
-		.arg = &s->handler,
 		.idle_ms = idle_ms,
 		.connections = connections,
 	};
 	const char *error = NULL;
 
 	assert_non_null(s);
-	strcpy(s->dir, "/tmp/test_lmtp.XXXXXX");
-	assert_non_null(mkdtemp(s->dir));
-	s->address.sun_family = AF_UNIX;
-	snprintf(s->address.sun_path, sizeof(s->address.sun_path), "%s/sock",
-		 s->dir);
+	settings.arg = &s->handler;
 	handler_start(&s->handler);
-	s->agent = lmtp_agent_start(listen_at(&s->address), &settings, &error);
+	s->agent = lmtp_agent_start(listen_fd, &settings, &error);
 	if (s->agent == NULL)
 		fail_msg("%s", error);
+	return s;
+}
+
+static struct server *
+server_start(unsigned idle_ms, unsigned connections)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	char dir[] = "/tmp/test_lmtp.XXXXXX";
+	struct server *s;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s/sock", dir);
+	s = server_start_on(listen_at(&address), idle_ms, connections);
+	memcpy(s->dir, dir, sizeof(dir));
+	s->address = address;
 	return s;
 }
 
@@ -325,8 +340,10 @@ server_stop(struct server *s)
 	lmtp_agent_stop(&s->agent);
 	assert_null(s->agent);
 	handler_stop(&s->handler);
-	assert_int_equal(unlink(s->address.sun_path), 0);
-	assert_int_equal(rmdir(s->dir), 0);
+	if (s->dir[0] != '\0') {
+		assert_int_equal(unlink(s->address.sun_path), 0);
+		assert_int_equal(rmdir(s->dir), 0);
+	}
 	free(s);
 }
 
@@ -349,8 +366,7 @@ wait_connections(const struct server *s, unsigned n)
 	fail_msg("%u connections", lmtp_agent_connections(s->agent));
 }
 
-/* --- a client
- * -------------------------------------------------------------------- */
+/* --- a client ------------------------------------------------------------- */
 
 static int
 client_connect_fd(const struct server *s, int fd)
@@ -473,11 +489,9 @@ expect_alive(const char *name, int fd)
 	expect(name, fd, OK);
 }
 
-/* Says hello. */
-static int
-client_open(const struct server *s)
+static void
+client_hello(int fd)
 {
-	int fd = client_connect(s);
 	char line[256];
 
 	expect("greeting", fd, "220 txmilter LMTP\r\n");
@@ -486,11 +500,18 @@ client_open(const struct server *s)
 		assert_true(client_gets(fd, line, sizeof(line)));
 	while (line[3] == '-');
 	assert_string_equal(line, "250 DSN\r\n");
+}
+
+static int
+client_open(const struct server *s)
+{
+	int fd = client_connect(s);
+
+	client_hello(fd);
 	return fd;
 }
 
-/* --- talks
- * ------------------------------------------------------------------------ */
+/* --- talks ---------------------------------------------------------------- */
 
 static const struct {
 	const char *name, *input, *want;
@@ -606,8 +627,7 @@ test_large_message(void **state)
 	server_stop(s);
 }
 
-/* --- connections that go
- * ------------------------------------------------------------ */
+/* --- connections that go -------------------------------------------------- */
 
 struct capture {
 	int fd;
@@ -801,9 +821,7 @@ test_stopped_without_connections(void **state)
 	assert_null(none);
 }
 
-/* --- drain
- * ----------------------------------------------------------------------------
- */
+/* --- drain ---------------------------------------------------------------- */
 
 static void
 wait_drained(const struct server *s)
@@ -856,6 +874,35 @@ test_drain(void **state)
 	server_stop(s);
 }
 
+/* The loop has not heard of it yet. */
+static void
+test_drain_while_a_message_begins(void **state)
+{
+	struct server *s = server_start(0, 0);
+	int fd = client_open(s);
+
+	(void)state;
+	client_puts(fd, MAIL("stuck@x"));
+	while (atomic_load(&s->handler.begun) == 0)
+		nap();
+	for (int i = 0; i < 10; i++) {
+		assert_false(lmtp_agent_drain(s->agent));
+		nap();
+	}
+	pthread_mutex_lock(&s->handler.lock);
+	s->handler.loose = true;
+	pthread_cond_broadcast(&s->handler.changed);
+	pthread_mutex_unlock(&s->handler.lock);
+	expect("begun", fd, OK_MAIL);
+	assert_false(lmtp_agent_drain(s->agent));
+	client_puts(fd, "RSET\r\n");
+	expect("given up", fd, OK DRAINED);
+	expect_end("given up", fd);
+	wait_drained(s);
+	close(fd);
+	server_stop(s);
+}
+
 static void
 test_drain_of_nothing(void **state)
 {
@@ -866,14 +913,12 @@ test_drain_of_nothing(void **state)
 	server_stop(s);
 }
 
-/* --- bounds
- * ---------------------------------------------------------------------------
- */
+/* --- bounds --------------------------------------------------------------- */
 
 static void
 test_idle(void **state)
 {
-	struct server *s = server_start(50, 0);
+	struct server *s = server_start(300, 0);
 	int idle, begun, waiting;
 	struct capture c;
 	char text[8192];
@@ -891,7 +936,7 @@ test_idle(void **state)
 	expect_end("begun", begun);
 	assert_int_equal(atomic_load(&s->handler.dropped), 1);
 	/* That one is not the peer's fault. */
-	expect_silence("waiting", waiting, 100);
+	expect_silence("waiting", waiting, 20);
 	handler_release(&s->handler);
 	expect("waiting", waiting, SENT("held@x"));
 	expect_end("waiting", waiting);
@@ -912,7 +957,7 @@ static void
 test_slow_is_not_idle(void **state)
 {
 	static const char input[] = MESSAGE("now@x");
-	struct server *s = server_start(400, 0);
+	struct server *s = server_start(300, 0);
 	int fd = client_open(s);
 
 	(void)state;
@@ -1031,7 +1076,7 @@ test_slow_reader(void **state)
 static void
 test_no_reader(void **state)
 {
-	struct server *s = server_start(50, 0);
+	struct server *s = server_start(300, 0);
 	int fd = client_open(s);
 	unsigned replies = 0, sent;
 	struct capture c;
@@ -1052,41 +1097,128 @@ test_no_reader(void **state)
 	server_stop(s);
 }
 
-/* The largest answer there can be, and Postfix's QUIT behind it. */
 static void
-test_largest_answer(void **state)
+send_to_many(int fd, const char *sender)
 {
-	struct server *s = server_start(0, 0);
-	int fd = client_open(s), small = 4096;
-	char line[1024];
+	char line[64];
 
-	(void)state;
-	/* So that it cannot be written in one go. */
-	assert_int_equal(
-	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
-	client_puts(fd, MAIL("late-long@x"));
+	snprintf(line, sizeof(line), "MAIL FROM:<%s>\r\n", sender);
+	client_puts(fd, line);
+	expect("many", fd, OK_MAIL);
 	for (int i = 0; i < LMTP_RECIPIENTS_MAX; i++) {
 		snprintf(line, sizeof(line), RCPT("r%d@x"), i);
 		client_puts(fd, line);
 	}
 	client_puts(fd, "DATA\r\n.\r\nQUIT\r\n");
-	expect("largest", fd, OK_MAIL);
 	for (int i = 0; i < LMTP_RECIPIENTS_MAX; i++)
-		expect("largest", fd, OK_RCPT);
-	expect("largest", fd, GO_ON);
-	for (int i = 0; i < LMTP_RECIPIENTS_MAX; i++) {
-		snprintf(line, sizeof(line), "250 2.0.0 %0*d\r\n",
+		expect("many", fd, OK_RCPT);
+	expect("many", fd, GO_ON);
+}
+
+static void
+expect_long_answers(int fd, int first, int end_at)
+{
+	char want[1024];
+
+	for (int i = first; i < end_at; i++) {
+		snprintf(want, sizeof(want), "250 2.0.0 %0*d\r\n",
 			 SMTP_REPLY_TEXT_MAX, i);
-		expect("largest", fd, line);
+		expect("many", fd, want);
 	}
-	expect("largest", fd, BYE);
-	expect_end("largest", fd);
+}
+
+/* The largest answer there can be, and Postfix's QUIT behind it. */
+static void
+test_largest_answer(void **state)
+{
+	struct server *s = server_start(0, 0);
+	int fd = client_open(s);
+
+	(void)state;
+	send_to_many(fd, "late-long@x");
+	expect_long_answers(fd, 0, LMTP_RECIPIENTS_MAX);
+	expect("many", fd, BYE);
+	expect_end("many", fd);
 	close(fd);
 	server_stop(s);
 }
 
-/* --- descriptors and the thread
- * ---------------------------------------------------- */
+static void
+shrink(int fd, int option)
+{
+	static const int size = 4096;
+
+	assert_int_equal(
+	    setsockopt(fd, SOL_SOCKET, option, &size, sizeof(size)), 0);
+}
+
+/* A server and a connection to it whose buffers hold little. */
+static struct server *
+server_start_narrow(unsigned idle_ms, int *fd_r)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct server *s;
+
+	*fd_r = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0 && *fd_r >= 0);
+	shrink(fd, SO_SNDBUF);
+	shrink(*fd_r, SO_RCVBUF);
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, len), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	s = server_start_on(fd, idle_ms, 0);
+	assert_int_equal(connect(*fd_r, (struct sockaddr *)&address, len), 0);
+	client_hello(*fd_r);
+	return s;
+}
+
+/* Who reads at all is not idle. */
+static void
+test_slow_reader_is_not_idle(void **state)
+{
+	int fd;
+	struct server *s = server_start_narrow(300, &fd);
+
+	(void)state;
+	send_to_many(fd, "late-long@x");
+	for (int i = 0; i < LMTP_RECIPIENTS_MAX; i += 10) {
+		for (int n = 0; n < 5; n++)
+			nap();
+		expect_long_answers(fd, i, i + 10);
+	}
+	expect("slow", fd, BYE);
+	expect_end("slow", fd);
+	close(fd);
+	server_stop(s);
+}
+
+/* The message is done, but its client does not know yet. */
+static void
+test_drain_waits_for_replies(void **state)
+{
+	int fd;
+	struct server *s = server_start_narrow(0, &fd);
+
+	(void)state;
+	send_to_many(fd, "late-long@x");
+	while (atomic_load(&s->handler.mails) > 0)
+		nap();
+	for (int i = 0; i < 50; i++) {
+		assert_false(lmtp_agent_drain(s->agent));
+		nap();
+	}
+	expect_long_answers(fd, 0, LMTP_RECIPIENTS_MAX);
+	expect("drained", fd, BYE);
+	expect_end("drained", fd);
+	wait_drained(s);
+	close(fd);
+	server_stop(s);
+}
+
+/* --- descriptors and the thread ------------------------------------------- */
 
 /* From now on no descriptor can be had. */
 static void
@@ -1143,6 +1275,7 @@ test_no_descriptors_for_accept(void **state)
 		struct rlimit limit;
 		struct capture c;
 		char text[8192];
+		int64_t began;
 		double cpu;
 
 		capture_begin(&c);
@@ -1153,11 +1286,15 @@ test_no_descriptors_for_accept(void **state)
 		nanosleep(&while_waiting, NULL);
 		assert_true(cpu_seconds() - cpu < 0.1);
 		expect_alive("accepted before", old);
+		began = clock_ms();
 		if (round == 0)
 			assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 		else
 			close(old);
 		expect("accepted", fd, "220 txmilter LMTP\r\n");
+		/* It did not wait for the end of the pause. */
+		if (round == 1)
+			assert_true(clock_ms() - began < 600);
 		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 		capture_end(&c, text, sizeof(text));
 		assert_in_range(lines_with(text, want), 1, 10);
@@ -1283,6 +1420,7 @@ main(void)
 		cmocka_unit_test(test_stopped_while_answers_come),
 		cmocka_unit_test(test_stopped_without_connections),
 		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_drain_while_a_message_begins),
 		cmocka_unit_test(test_drain_of_nothing),
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_slow_is_not_idle),
@@ -1291,6 +1429,8 @@ main(void)
 		cmocka_unit_test(test_slow_reader),
 		cmocka_unit_test(test_no_reader),
 		cmocka_unit_test(test_largest_answer),
+		cmocka_unit_test(test_slow_reader_is_not_idle),
+		cmocka_unit_test(test_drain_waits_for_replies),
 		cmocka_unit_test(test_no_descriptors_for_accept),
 		cmocka_unit_test(test_drain_without_descriptors),
 		cmocka_unit_test(test_no_descriptors_at_start),

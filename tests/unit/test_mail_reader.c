@@ -95,8 +95,7 @@ static const struct {
 	ROW("a name with CR", "A\r\n: b\n", "E\nA\r\n: b\n"),
 };
 
-/* --- what was said ---------------------------------------------------------
- */
+/* --- what was said -------------------------------------------------------- */
 
 struct said {
 	struct dynbuf text;
@@ -210,8 +209,7 @@ test_rows(void **state)
 	}
 }
 
-/* --- the bound ---------------------------------------------------------------
- */
+/* --- the bound ------------------------------------------------------------ */
 
 static const struct {
 	const char *name;
