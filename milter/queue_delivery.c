@@ -237,12 +237,32 @@ reply_to(const struct mail *m, const struct api_batch_counts *c,
 }
 
 static void
+tell(const struct mail *m, const struct smtp_reply *replies)
+{
+	size_t accepted = 0;
+	size_t refused = 0;
+	size_t later;
+
+	for (size_t i = 0; i < m->n; i++) {
+		accepted += replies[i].code == 250;
+		refused += replies[i].code >= 500;
+	}
+	later = m->n - accepted - refused;
+	metrics_delivery(m->services->metrics, accepted, refused, later);
+	if (m->plan != NULL)
+		log_info(m->plan->queue_id,
+			 "delivery key=%s account=%s api=%s rcpts=%zu "
+			 "accepted=%zu refused=%zu later=%zu ms=%u",
+			 m->plan->key_id, m->plan->account, m->plan->api, m->n,
+			 accepted, refused, later,
+			 (unsigned)(clock_ms() - m->start_ms));
+}
+
+static void
 answer(struct mail *m)
 {
 	struct smtp_reply *replies = need(calloc(m->n + 1, sizeof(*replies)));
 	struct api_batch_counts c = { 0 };
-	size_t accepted = 0;
-	size_t refused = 0;
 
 	if (m->batch != NULL)
 		api_batch_counts(m->batch, &c);
@@ -251,25 +271,11 @@ answer(struct mail *m)
 			replies[i] = m->refusal;
 		else
 			reply_to(m, &c, &m->recipients[i], &replies[i]);
-		accepted += replies[i].code == 250;
-		refused += replies[i].code >= 500;
 	}
-	metrics_delivery(m->services->metrics, accepted, refused,
-			 m->n - accepted - refused);
+	tell(m, replies);
 	lmtp_answer(&m->answer, replies, m->n);
 	free(replies);
 	mail_free(m);
-}
-
-static void
-log_delivery(const struct mail *m, const struct api_batch_counts *c)
-{
-	log_info(m->plan->queue_id,
-		 "delivery key=%s account=%s api=%s rcpts=%zu accepted=%zu "
-		 "refused=%zu later=%zu ms=%u",
-		 m->plan->key_id, m->plan->account, m->plan->api, m->n,
-		 c->accepted, c->refused, c->open,
-		 (unsigned)(clock_ms() - m->start_ms));
 }
 
 /* In the HTTP thread, or in the loop's. */
@@ -283,7 +289,6 @@ on_done(void *arg)
 	if (c.key_wrong)
 		key_check_refused(m->services->keys, m->plan->account, m->key,
 				  m->plan->local);
-	log_delivery(m, &c);
 	answer(m);
 }
 
