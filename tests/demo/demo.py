@@ -127,8 +127,7 @@ class Demo(Relay):
             "The API is down: Postfix keeps the message",
             "587", [*login(self.key), "--h-Subject", "Later", *html("Hello.")],
             expect="250 2.0.0")
-        self.api.start()
-        self.queue("The API is back: the queue goes on")
+        self.api_is_back()
         self.api.fault("send", to="nobody@there.example", status=400,
                        body={"description": "No such address."})
         self.message(
@@ -156,12 +155,12 @@ class Demo(Relay):
         if os.environ.get("KEEP"):
             self.make_key()
 
-    def queue(self, title):
-        """What Postfix' queue does now."""
-        self.heading(title)
+    def api_is_back(self):
+        self.heading("The API is back: the queue goes on")
         marks = len(self.postfix.log()), len(self.daemon.log())
         [queue_id] = self.postfix.queue_ids()
         self.api.forget()
+        self.api.start()
         self.postfix.deliver_all()
         sends = self.show_api()
         self.show_logs(marks, queue_id)
