@@ -475,9 +475,3 @@ callbacks_run(void)
 {
 	return smfi_main() == MI_SUCCESS ? 0 : -1;
 }
-
-void
-callbacks_stop(void)
-{
-	(void)smfi_stop();
-}

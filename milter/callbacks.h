@@ -13,11 +13,8 @@ struct services;
 int callbacks_open(struct services *services, const char *socket_spec,
 		   const char *socket_group, char **error_r);
 
-/* Serves until SIGTERM, SIGINT or SIGHUP (libmilter's own signal thread) or
- * callbacks_stop(). Messages may still be in their last callback when it
- * returns: see services.messages. 0, or -1. */
+/* Serves until libmilter's own thread has a signal (prompt_stop) or gives up.
+ * Callbacks go on while the process stops: see services.busy. 0, or -1. */
 int callbacks_run(void);
-
-void callbacks_stop(void);
 
 #endif

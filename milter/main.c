@@ -51,8 +51,9 @@ wait_until_idle(struct services *s, unsigned most_ms)
 }
 
 /* Messages in their last callback end normally, each with its own reply; new
- * ones hear 451. What the API has not answered by then goes to the queue, or
- * stays there. False: some are still there. */
+ * ones hear 451: libmilter goes on until the process ends. What the API has not
+ * answered by then goes to the queue, or stays there. False: some are still
+ * there. */
 static bool
 drain(struct services *s)
 {
@@ -74,7 +75,7 @@ static int
 serve(void)
 {
 	struct services *s = daemon_services();
-	int r = prompt_stop_run(callbacks_run, s->config->milter_socket);
+	int r = prompt_stop_run(callbacks_run);
 
 	log_info("main", "stopping busy=%u", atomic_load(&s->busy));
 	if (!drain(s)) {

@@ -7,19 +7,14 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
-#include "listener.h"
-
-/* Between two connections. libmilter may have looked before it was told. */
-#define KNOCK_MS 10
-
-struct serving {
+/* Static, for the thread may outlive the call. */
+static struct serving {
 	int (*serve)(void);
 	int result;
 	atomic_bool ended;
 	pthread_t waiting; /* for a signal */
-};
+} serving;
 
 static void *
 serve_in_thread(void *arg)
@@ -28,53 +23,39 @@ serve_in_thread(void *arg)
 
 	s->result = s->serve();
 	atomic_store(&s->ended, true);
-	/* It ended by itself. Else the signal stays pending, for nobody. */
+	/* Nobody takes it when a signal came before. */
 	if (pthread_kill(s->waiting, SIGTERM) != 0)
 		abort();
 	return NULL;
 }
 
-static int
-wait_for_signal(void)
-{
-	sigset_t set;
-	int signal;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGHUP);
-	if (sigwait(&set, &signal) != 0)
-		abort();
-	return signal;
-}
-
 static void
-knock(const char *spec)
+signals_that_stop(sigset_t *set)
 {
-	const struct timespec pause = { .tv_nsec = KNOCK_MS * 1000000L };
-	int fd = listener_connect(spec);
-
-	if (fd >= 0)
-		(void)close(fd);
-	(void)nanosleep(&pause, NULL);
+	(void)sigemptyset(set);
+	(void)sigaddset(set, SIGTERM);
+	(void)sigaddset(set, SIGINT);
+	(void)sigaddset(set, SIGHUP);
 }
 
 int
-prompt_stop_run(int (*serve)(void), const char *spec)
+prompt_stop_run(int (*serve)(void))
 {
-	struct serving s = { .serve = serve, .waiting = pthread_self() };
+	const struct timespec now = { 0 };
 	pthread_t thread;
+	sigset_t set;
 	int signal;
 
-	if (pthread_create(&thread, NULL, serve_in_thread, &s) != 0)
+	signals_that_stop(&set);
+	/* Before libmilter's thread can have it. */
+	if (sigtimedwait(&set, NULL, &now) > 0)
+		return 0;
+	serving.serve = serve;
+	serving.waiting = pthread_self();
+	if (pthread_create(&thread, NULL, serve_in_thread, &serving) != 0)
 		return serve();
-	signal = wait_for_signal();
-	if (!atomic_load(&s.ended))
-		(void)kill(getpid(), signal);
-	while (!atomic_load(&s.ended))
-		knock(spec);
-	if (pthread_join(thread, NULL) != 0)
+	(void)pthread_detach(thread);
+	if (sigwait(&set, &signal) != 0)
 		abort();
-	return s.result;
+	return atomic_load(&serving.ended) ? serving.result : 0;
 }

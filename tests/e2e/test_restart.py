@@ -19,7 +19,7 @@ from smtp_client import Rejected
 RESTARTS = 20
 SESSIONS = 10
 GAP_MAX = 3
-STOP_MAX = 4  # libmilter by itself takes up to 5 s; a sanitizer's end 1 s
+STOP_MAX = 4  # libmilter by itself: up to 5 s; what a sanitizer does: 1 s
 
 
 def passed_sockets(daemon):
