@@ -323,9 +323,10 @@ end_message(SMFICTX *ctx, struct session *s)
 		session_end(s, queue_id, &o);
 	else
 		smtp_reply_set(&o.reply, 451, "4.3.2", "The relay is stopping");
-	leave_services();
 	status = o.edits != NULL ? queue_message(ctx, queue_id, o.edits)
 				 : send_reply(ctx, queue_id, &o.reply);
+	/* A stop waits until the edits are written, too. */
+	leave_services();
 	edits_free(&o.edits);
 	return status;
 }
