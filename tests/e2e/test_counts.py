@@ -156,7 +156,7 @@ def test_daemon_restarted(relays, balance):
     load = start_load(relay, "restart")
     for _ in range(20):
         relay.daemon.restart()
-        time.sleep(1)
+        time.sleep(0.5)
     load.join()
     balance("20 restarts of txmilter", relay, load)
 
@@ -332,12 +332,13 @@ def test_altered_in_the_queue(relays):
 
 NORMAL_SECONDS = 10
 SLOWER_MS = 100
+NOTICE = 5  # calls that fail until the API counts as down
 
 
 @pytest.mark.parametrize("trouble", ["refused", "hang before"])
 def test_api_down(relays, balance, trouble):
-    """Clients do not feel it: but for those whose call it was that showed
-    it."""
+    """Clients do not feel it, but for those who were calling when it began,
+    which with a minute of it or more are less than one in 100."""
     relay = relays(postfix={"backoff": "10s"})
     load = start_load(relay, "down", messages=10**6)
     time.sleep(5)  # until Postfix has its processes
@@ -362,7 +363,7 @@ def test_api_down(relays, balance, trouble):
         print(f"{ROUTES[route]}: p99 {percentile(before, 0.99):.3f} s, while "
               f"it was down {percentile(during, 0.99):.3f} s; {len(slow)} of "
               f"{len(during)} were over {bound:.3f} s")
-        assert len(slow) <= max(len(during) / 100, load.sessions)
+        assert len(slow) <= max(len(during) / 100, load.sessions + NOTICE)
 
 
 # --- what the ledger sees --------------------------------------------------

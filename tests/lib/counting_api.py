@@ -51,11 +51,6 @@ class Trouble:
     status: int = 0
     headers: dict = field(default_factory=dict)
 
-    @property
-    def spoils(self):
-        """The client cannot know that the message was taken."""
-        return self.takes
-
 
 TROUBLES = {
     "refused": Trouble("closed"),
@@ -198,14 +193,14 @@ class CountingApi:
             answer = trouble.status, {"title": "Trouble"}, trouble.headers
             connection.spoil(trouble, answer)
             return
-        answer = self._act(request, trouble)
+        answer = self._act(request, trouble, connection)
         if trouble is None:
             self._loop.call_later(self.delay, connection.answer, *answer)
-        else:
-            connection.spoil(trouble, (trouble.status or answer[0], answer[1],
-                                       trouble.headers))
+            return
+        connection.spoil(trouble, (trouble.status or answer[0], answer[1],
+                                   trouble.headers))
 
-    def _act(self, request, trouble):
+    def _act(self, request, trouble, connection):
         account = self.accounts.get(request.key)
         if account is None:
             return 401, {"title": "Invalid login"}, {}
@@ -214,9 +209,9 @@ class CountingApi:
                          for r in account.routes], {}
         if not request.path.endswith("/transactional/send"):
             return 404, {"title": "Not Found"}, {}
-        return self._send(request, trouble)
+        return self._send(request, trouble, connection)
 
-    def _send(self, request, trouble):
+    def _send(self, request, trouble, connection):
         what = self._identify(request.body)
         if what is None:
             return 400, {"title": "Garbled", "description": "Garbled"}, {}
@@ -232,7 +227,8 @@ class CountingApi:
             return 503, {"title": "Later"}, {}
         self.taken[what] += 1
         self.first.setdefault(what, time.monotonic())
-        if trouble is not None and trouble.spoils:
+        connection.took = what
+        if trouble is not None and trouble.takes:
             self.unsure.add(what)
         answer = 200, {"tag": "untagged", "to": to, "result": "ok"}, {}
         self._answers[request.idempotency] = answer
@@ -265,6 +261,8 @@ class _Connection(asyncio.Protocol):
         self.transport = None
         self.data = bytearray()
         self.waits = False  # an answer that does not come
+        self.took = None  # the message last taken
+        self.answered = 0  # when; loop's time
 
     def connection_made(self, transport):
         self.transport = transport
@@ -302,6 +300,9 @@ class _Connection(asyncio.Protocol):
         return request
 
     def answer(self, status, document, headers, share=1.0):
+        self.answered = self.api._loop.time()
+        if self.transport.is_closing() and self.took:
+            self.api.unsure.add(self.took)
         body = json.dumps(document).encode()
         more = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
         head = (f"HTTP/1.1 {status} {'OK' if status == 200 else 'No'}\r\n"
@@ -321,7 +322,9 @@ class _Connection(asyncio.Protocol):
             self.waits = True
 
     def reset(self):
-        """An RST instead of a FIN."""
+        """An RST instead of a FIN. It overtakes what was sent just now."""
+        if self.took and self.api._loop.time() - self.answered < 1:
+            self.api.unsure.add(self.took)
         try:
             self.transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
