@@ -51,6 +51,11 @@ class Trouble:
     status: int = 0
     headers: dict = field(default_factory=dict)
 
+    @property
+    def meets(self):
+        """Whether requests come so far that they are counted."""
+        return self.act not in ("closed", "tls")
+
 
 TROUBLES = {
     "refused": Trouble("closed"),
@@ -88,10 +93,10 @@ class CountingApi:
         self.calls = Counter()  # (id, recipient) -> requests, taken or not
         self.refusals = Counter()  # (id, recipient) -> 4xx for good
         self.garbled = []  # documents that are no whole message of ours
-        self.hits = Counter()  # trouble -> requests it met
+        self.hits = Counter()  # trouble or None -> requests it met
         self._answers = {}  # Idempotency-Key -> what was answered
         self._trouble = None
-        self._name = ""
+        self._name = None
         self._connections = set()
         self._server = None
         self._tls = _Certificates(tls) if tls else None
@@ -148,7 +153,7 @@ class CountingApi:
         self._call(self._change(name))
 
     async def _change(self, name):
-        before, self._name = self._trouble, name or ""
+        before, self._name = self._trouble, name
         self._trouble = self.troubles[name] if name else None
         act = self._trouble.act if name else ""
         for connection in list(self._connections):
@@ -161,9 +166,9 @@ class CountingApi:
 
     def weather(self, seconds, seed=None, spell=1.0):
         """Blocks. Each trouble for a short while in turns with none, until
-        each came at least once; none comes twice before all did. A trouble
-        stays until a request met it, for not much is asked of an API that is
-        known to be down. Ends in fair weather; the seed."""
+        each came at least once; none comes twice before all did. Either stays
+        until a request met it, for not much is asked of an API that is known
+        to be down. Ends in fair weather; the seed."""
         seed = random.randrange(10**6) if seed is None else seed
         print(f"weather of seed {seed} for {seconds:.0f} s", file=sys.stderr)
         r = random.Random(seed)
@@ -172,23 +177,20 @@ class CountingApi:
         deck = r.sample(sorted(self.troubles), len(self.troubles))
         seen = 0
         while time.monotonic() < end or seen < len(deck):
-            name = deck[seen % len(deck)]
+            for name in (deck[seen % len(deck)], None):
+                before = self.hits[name]
+                self.trouble(name)
+                time.sleep(spell * r.uniform(0.5, 1.5))
+                if name is None or self.troubles[name].meets:
+                    net.wait_until(lambda: self.hits[name] > before, 20, 0.1)
             seen += 1
-            before = self.hits[name]
-            self.trouble(name)
-            time.sleep(spell * r.uniform(0.5, 1.5))
-            if self.troubles[name].act not in ("closed", "tls"):
-                net.wait_until(lambda: self.hits[name] > before, 10, 0.1)
-            self.trouble(None)
-            time.sleep(spell * r.uniform(0.5, 1.5))
         return seed
 
     # --- a request, in the loop's thread -----------------------------------
 
     def _serve(self, connection, request):
         trouble = self._trouble
-        if trouble is not None:
-            self.hits[self._name] += 1
+        self.hits[self._name] += 1
         if trouble is not None and not trouble.takes:
             answer = trouble.status, {"title": "Trouble"}, trouble.headers
             connection.spoil(trouble, answer)
