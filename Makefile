@@ -50,34 +50,48 @@ POLICY_SRC := \
 	policy/api_emaildelivery.c \
 	policy/body.c \
 	policy/charset.c \
+	policy/date_text.c \
 	policy/dialect.c \
 	policy/dialect_emaildelivery.c \
 	policy/dynbuf.c \
+	policy/edits.c \
 	policy/header_text.c \
 	policy/html.c \
 	policy/json_text.c \
 	policy/judge.c \
+	policy/mail_reader.c \
 	policy/message.c \
 	policy/mime.c \
 	policy/mime_field.c \
 	policy/outgoing.c \
+	policy/plan.c \
 	policy/quoted_printable.c \
+	policy/requeue.c \
+	policy/route.c \
 	policy/smtp_reply.c \
 	policy/trace.c \
 	policy/utf8.c
 
 # Everything of the daemon but main(), so that tests can link it.
 MILTER_SRC := \
-	milter/auth_throttle.c \
 	milter/account_cache.c \
 	milter/account_record.c \
+	milter/api_batch.c \
+	milter/api_health.c \
+	milter/api_service.c \
+	milter/auth_throttle.c \
 	milter/callbacks.c \
 	milter/commands.c \
 	milter/config.c \
+	milter/config_file.c \
+	milter/config_option.c \
 	milter/control_server.c \
 	milter/crypto.c \
 	milter/daemon.c \
 	milter/handoff.c \
+	milter/handoff_direct.c \
+	milter/handoff_queue.c \
+	milter/handoff_transport.c \
 	milter/housekeeper.c \
 	milter/http_pool.c \
 	milter/key_cache.c \
@@ -91,23 +105,31 @@ MILTER_SRC := \
 	milter/keystore.c \
 	milter/limits.c \
 	milter/listener.c \
+	milter/lmtp_agent.c \
+	milter/lmtp_command.c \
+	milter/lmtp_mailbox.c \
+	milter/lmtp_protocol.c \
 	milter/log.c \
 	milter/manage.c \
 	milter/manage_keys.c \
 	milter/metrics.c \
 	milter/metrics_http.c \
+	milter/plan_seal.c \
 	milter/pool_wake.c \
+	milter/queue_delivery.c \
+	milter/prompt_stop.c \
 	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
 	milter/request.c \
-	milter/retry_memory.c \
 	milter/sasl.c \
 	milter/sasl_mailbox.c \
 	milter/sasl_protocol.c \
+	milter/sent_memory.c \
 	milter/services.c \
 	milter/session.c \
 	milter/store.c \
+	milter/submission.c \
 	milter/trial.c \
 	milter/trial_page.c
 
@@ -115,6 +137,8 @@ MILTER_SRC := \
 CTL_SRC := \
 	milter/commands.c \
 	milter/config.c \
+	milter/config_file.c \
+	milter/config_option.c \
 	milter/control_client.c \
 	milter/control_message.c \
 	milter/crypto.c \
@@ -162,19 +186,25 @@ UNIT_POLICY := \
 	test_body \
 	test_charset \
 	test_corpora \
+	test_date_text \
 	test_dialect_emaildelivery \
 	test_dynbuf \
 	test_header_text \
 	test_html \
 	test_json_text \
+	test_mail_reader \
 	test_message \
 	test_mime \
+	test_plan \
 	test_quoted_printable \
+	test_requeue \
+	test_route \
 	test_smtp_reply \
 	test_trace \
 	test_utf8
 
 UNIT_MILTER := \
+	test_api_health \
 	test_config \
 	test_control_client \
 	test_control_message \
@@ -188,27 +218,32 @@ UNIT_MILTER := \
 	test_keystore \
 	test_limits \
 	test_listener \
+	test_lmtp_agent \
+	test_lmtp_protocol \
 	test_log \
 	test_metrics \
 	test_metrics_http \
 	test_milter_wire \
+	test_plan_seal \
+	test_prompt_stop \
 	test_rate_limit \
 	test_report \
 	test_request \
-	test_retry_memory \
 	test_sasl \
 	test_sasl_protocol \
+	test_sent_memory \
 	test_store
 
 # The key store, without what it stands on.
 KEYSTORE := keystore account_cache account_record key_lines key_used
 
-LINK_test_config := config listener log
+LINK_test_config := config config_file config_option listener log
+LINK_test_api_health := api_health log
 LINK_test_control_client := control_client control_message milter_wire crypto \
 	listener
 LINK_test_control_message := control_message
 LINK_test_crypto := crypto
-LINK_test_docs := config listener log metrics
+LINK_test_docs := config config_file config_option listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
 	crypto
 LINK_test_ctl_docs := commands ctl_arguments
@@ -219,26 +254,29 @@ LINK_test_key_check := key_check key_cache key_known key_table $(KEYSTORE) \
 LINK_test_limits := limits rate_limit crypto
 LINK_test_keystore := $(KEYSTORE) key_cache key_known key_table crypto store log
 LINK_test_listener := listener
+LINK_test_lmtp_agent := lmtp_agent lmtp_mailbox lmtp_protocol lmtp_command log
+LINK_test_lmtp_protocol := lmtp_protocol lmtp_command
 LINK_test_log := log
 LINK_test_report := report
 LINK_test_request := request commands crypto
 LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
+LINK_test_plan_seal := plan_seal crypto
+LINK_test_prompt_stop := prompt_stop listener
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
-LINK_test_retry_memory := retry_memory crypto store log
 LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit key_reason auth_throttle
 LINK_test_sasl_protocol := sasl_protocol
+LINK_test_sent_memory := sent_memory crypto store log
 LINK_test_store := store log
 
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
-UNIT_THREADED := test_control_client test_http_pool test_key_cache \
-	test_key_check test_metrics test_metrics_http test_rate_limit \
-	test_retry_memory test_sasl test_store
-UNIT_THREADED := test_http_pool test_key_cache test_key_check test_keystore \
-	test_sasl test_retry_memory test_store
+UNIT_THREADED := test_api_health test_control_client test_http_pool \
+	test_key_cache test_key_check test_keystore test_lmtp_agent \
+	test_metrics test_metrics_http test_prompt_stop test_rate_limit \
+	test_sasl test_sent_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
@@ -269,14 +307,15 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_message fuzz_request fuzz_sasl fuzz_wire
+FUZZ := fuzz_config fuzz_header fuzz_lmtp fuzz_mail_reader fuzz_message \
+	fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined \
 	$(shell $(PKG_CONFIG) --cflags $(PKGS))
-FUZZ_EXTRA := commands config crypto listener log milter_wire request \
-	sasl_protocol
+FUZZ_EXTRA := commands config config_file config_option crypto listener \
+	lmtp_command lmtp_protocol log milter_wire request sasl_protocol
 FUZZ_OBJ := $(POLICY_SRC:%.c=$(FB)/%.o) $(FUZZ_EXTRA:%=$(FB)/milter/%.o)
 
 $(FB)/%.o: %.c
@@ -363,6 +402,10 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/txmilter/postfix/master.cf.txmilter
 	install -D -m 0644 packaging/postfix/txmilter_header_checks \
 		$(DESTDIR)$(PREFIX)/share/txmilter/postfix/txmilter_header_checks
+	for unit in txmilter.service txmilter-sasl.socket txmilter-lmtp.socket; do \
+		install -D -m 0644 packaging/systemd/$$unit \
+			$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit || exit 1; \
+	done
 	install -D -m 0644 man/txmilter.8 \
 		$(DESTDIR)$(PREFIX)/share/man/man8/txmilter.8
 	install -D -m 0644 man/txmilterctl.8 \

@@ -15,6 +15,8 @@
 #include "listener.h"
 #include "log.h"
 #include "policy/dynbuf.h"
+#include "policy/edits.h"
+#include "policy/requeue.h"
 #include "services.h"
 #include "session.h"
 
@@ -30,6 +32,9 @@
 	(SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOUNKNOWN | SMFIP_NODATA)
 #define STEPS_SILENT \
 	(SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_HDR | SMFIP_NR_EOH)
+
+/* For what goes into the queue; a new body also for answers to management. */
+#define ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_CHGBODY | SMFIF_CHGFROM)
 
 static struct services *services;
 
@@ -62,8 +67,11 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps,
 		(void)snprintf(names, sizeof(names), "%s", macros[i].names);
 		(void)smfi_setsymlist(ctx, macros[i].stage, names);
 	}
-	/* For the answers to management only. */
-	*actions_r = actions & SMFIF_CHGBODY;
+	if ((actions & ACTIONS) != ACTIONS) {
+		log_error("milter", "the MTA does not let us change messages");
+		return SMFIS_REJECT;
+	}
+	*actions_r = ACTIONS;
 	*steps_r = wanted;
 	*f2_r = 0;
 	*f3_r = 0;
@@ -240,20 +248,86 @@ send_reply(SMFICTX *ctx, const char *queue_id, const struct smtp_reply *r)
 	return r->code >= 500 ? SMFIS_REJECT : SMFIS_TEMPFAIL;
 }
 
+/* libmilter takes what it does not change for changeable. */
+static char *
+text(const char *s)
+{
+	return (char *)(uintptr_t)s;
+}
+
+static bool
+edit_header(SMFICTX *ctx, const struct header_edit *h)
+{
+	switch (h->kind) {
+	case EDIT_DELETE:
+		return smfi_chgheader(ctx, text(h->name), (int)h->index,
+				      NULL) == MI_SUCCESS;
+	case EDIT_CHANGE:
+		return smfi_chgheader(ctx, text(h->name), (int)h->index,
+				      text(h->value)) == MI_SUCCESS;
+	case EDIT_ADD:
+		return smfi_addheader(ctx, text(h->name), text(h->value)) ==
+		       MI_SUCCESS;
+	}
+	return false;
+}
+
+/* The header takes effect when it is added (FILTER), and has no more business
+ * in the message after that. */
+static bool
+set_route(SMFICTX *ctx, const char *route)
+{
+	char *name = text(REQUEUE_ROUTE_HEADER);
+
+	return smfi_addheader(ctx, name, text(route)) == MI_SUCCESS &&
+	       smfi_chgheader(ctx, name, 1, NULL) == MI_SUCCESS;
+}
+
+static bool
+edit_message(SMFICTX *ctx, const struct edits *e)
+{
+	for (size_t i = 0; i < e->n_headers; i++) {
+		if (!edit_header(ctx, &e->headers[i]))
+			return false;
+	}
+	if (e->sender != NULL &&
+	    smfi_chgfrom(ctx, e->sender, NULL) != MI_SUCCESS)
+		return false;
+	if (e->new_body &&
+	    smfi_replacebody(ctx, (unsigned char *)e->body,
+			     (int)e->body_len) != MI_SUCCESS)
+		return false;
+	return set_route(ctx, e->route);
+}
+
+/* Without each of the edits it must not be queued. */
+static sfsistat
+queue_message(SMFICTX *ctx, const char *queue_id, const struct edits *e)
+{
+	if (edit_message(ctx, e))
+		return SMFIS_ACCEPT;
+	log_error(queue_id, "libmilter does not take the edits");
+	return SMFIS_TEMPFAIL;
+}
+
 static sfsistat
 end_message(SMFICTX *ctx, struct session *s)
 {
 	const char *queue_id = macro(ctx, "i");
-	struct smtp_reply reply;
+	struct session_outcome o = { 0 };
+	sfsistat status;
 
 	if (queue_id == NULL)
 		queue_id = "NOQUEUE";
 	if (enter_services())
-		session_end(s, queue_id, &reply);
+		session_end(s, queue_id, &o);
 	else
-		smtp_reply_set(&reply, 451, "4.3.2", "The relay is stopping");
+		smtp_reply_set(&o.reply, 451, "4.3.2", "The relay is stopping");
 	leave_services();
-	return send_reply(ctx, queue_id, &reply);
+	status = o.edits != NULL ? queue_message(ctx, queue_id, o.edits)
+				 : send_reply(ctx, queue_id, &o.reply);
+	edits_free(&o.edits);
+	return status;
 }
 
 /* libmilter cuts it into packets. Discarded: it was no mail. */

@@ -7,126 +7,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
+#include "config_file.h"
+#include "config_option.h"
 #include "listener.h"
-#include "policy/api.h"
-#include "policy/dialect.h"
-#include "policy/dynbuf.h"
 
 /* inih cuts longer section names without a word. */
 #define SECTION_NAME_MAX 49
 
-enum section { SECTION_TOP, SECTION_KEYS, SECTION_API, SECTIONS };
-
-static const char *const section_names[SECTIONS] = { "", "keys", "api" };
-
-enum type {
-	TYPE_TEXT,
-	TYPE_SOCKET,
-	TYPE_PATH,
-	TYPE_URL,
-	TYPE_COUNT,	   /* unsigned */
-	TYPE_MILLISECONDS, /* unsigned, written 500ms, 20s, 10m, 24h */
-	TYPE_SECONDS,	   /* the same in seconds */
-	TYPE_SIZE,	   /* size_t, written 64K, 256M, 1G */
-	TYPE_LOG_LEVEL,
-	TYPE_DIALECT,
-	TYPE_FORMAT,
-	TYPE_ACCOUNT_SOURCE, /* bool */
-	TYPE_KEY_SOURCE,     /* bool */
-};
-
-struct option {
-	enum section section;
-	const char *name;
-	enum type type;
-	size_t offset;
-	const char *default_value; /* NULL: must be given; "": may be absent */
-	unsigned long min, max;
-	bool fixed; /* until the next start: a reload cannot change it */
-};
-
-#define AT(member) offsetof(struct config, member)
-
-static const struct option options[] = {
-	{ SECTION_TOP, "milter_socket", TYPE_SOCKET, AT(milter_socket),
-	  "unix:/var/spool/postfix/txmilter/milter.sock", 0, 0, true },
-	{ SECTION_TOP, "sasl_socket", TYPE_SOCKET, AT(sasl_socket),
-	  "unix:/var/spool/postfix/txmilter/sasl.sock", 0, 0, true },
-	{ SECTION_TOP, "socket_group", TYPE_TEXT, AT(socket_group), "postfix",
-	  0, 0, true },
-	{ SECTION_TOP, "state_directory", TYPE_PATH, AT(state_directory),
-	  "/var/lib/txmilter", 0, 0, true },
-	{ SECTION_TOP, "secret_file", TYPE_PATH, AT(secret_file),
-	  "/etc/txmilter/secret", 0, 0, true },
-	{ SECTION_TOP, "admin_secret", TYPE_PATH, AT(admin_secret),
-	  "/etc/txmilter/admin.secret", 0, 0, true },
-	{ SECTION_TOP, "metrics_listen", TYPE_SOCKET, AT(metrics_listen), "", 0,
-	  0, true },
-	{ SECTION_TOP, "auth_failures", TYPE_COUNT, AT(auth_failures), "30", 0,
-	  1000000, true },
-	{ SECTION_TOP, "dialect", TYPE_DIALECT, AT(dialect), "emaildelivery", 0,
-	  0, false },
-	{ SECTION_TOP, "direct_timeout", TYPE_MILLISECONDS,
-	  AT(direct_timeout_ms), "20s", 100, CONFIG_DIRECT_TIMEOUT_MAX_MS,
-	  false },
-	{ SECTION_TOP, "direct_limit", TYPE_COUNT, AT(direct_limit), "500", 1,
-	  100000, true },
-	{ SECTION_TOP, "log_level", TYPE_LOG_LEVEL, AT(log_level), "info", 0, 0,
-	  false },
-	{ SECTION_TOP, "store_size", TYPE_SIZE, AT(store_size), "256M", 1048576,
-	  1099511627776, true },
-	{ SECTION_KEYS, "check", TYPE_KEY_SOURCE, AT(ask_api), "none", 0, 0,
-	  false },
-	{ SECTION_KEYS, "account", TYPE_ACCOUNT_SOURCE, AT(ask_account), "key",
-	  0, 0, false },
-	{ SECTION_KEYS, "check_timeout", TYPE_MILLISECONDS,
-	  AT(check_timeout_ms), "7s", 100, CONFIG_CHECK_TIMEOUT_MAX_MS, false },
-	{ SECTION_KEYS, "ttl", TYPE_SECONDS, AT(ttl), "10m", 1, 604800, false },
-	{ SECTION_KEYS, "negative_ttl", TYPE_SECONDS, AT(negative_ttl), "30s",
-	  1, 86400, false },
-	{ SECTION_KEYS, "stale", TYPE_SECONDS, AT(stale), "24h", 0, 2592000,
-	  false },
-	{ SECTION_KEYS, "cache_size", TYPE_COUNT, AT(cache_size), "100000", 16,
-	  100000000, true },
-	{ SECTION_API, "format", TYPE_FORMAT, AT(api.format), "emaildelivery",
-	  0, 0, false },
-	{ SECTION_API, "url", TYPE_URL, AT(api.url), NULL, 0, 0, false },
-	{ SECTION_API, "ca_file", TYPE_PATH, AT(api.ca_file), "", 0, 0, true },
-	{ SECTION_API, "connections", TYPE_COUNT, AT(api.connections), "200", 1,
-	  10000, true },
-	{ SECTION_API, "connect_timeout", TYPE_MILLISECONDS,
-	  AT(api.connect_timeout_ms), "5s", 100, 20000, true },
-};
-
-#define N_OPTIONS (sizeof(options) / sizeof(options[0]))
-
 static const char not_a_line[] =
     "not \"option = value\", \"[section]\" or a comment";
 
+/* The file while it is read. */
 struct loading {
-	const char *file;
+	const char *name;
 	FILE *stream;
 	struct config *config;
+	struct config_file *file;
 	unsigned line;
 	char *text; /* the line, for getline() */
 	size_t text_size;
-	char *given[N_OPTIONS]; /* the values in the file; NULL: not there */
-	char *error;		/* the first one */
+	char *error; /* the first one */
 };
 
-bool
-config_option(size_t i, struct config_option_info *info_r)
+static void *
+need(void *p)
 {
-	if (i >= N_OPTIONS)
-		return false;
-	*info_r = (struct config_option_info){
-		.section = section_names[options[i].section],
-		.name = options[i].name,
-		.default_value = options[i].default_value,
-	};
-	return true;
+	if (p == NULL)
+		abort();
+	return p;
 }
 
 /* Remembers the first error; returns 0, which is inih's word for one. */
@@ -145,267 +54,164 @@ fail(struct loading *l, const char *fmt, ...)
 	if (vasprintf(&what, fmt, ap) < 0)
 		abort();
 	va_end(ap);
-	if (asprintf(&l->error, "%s:%u: %s", l->file, l->line, what) < 0)
+	if (asprintf(&l->error, "%s:%u: %s", l->name, l->line, what) < 0)
 		abort();
 	free(what);
 	return 0;
 }
 
-struct unit {
-	const char *name;
-	unsigned long factor;
-};
+static int
+fail_at(struct loading *l, unsigned line, const char *what, const char *section)
+{
+	l->line = line;
+	return fail(l, "[route %s] %s", section, what);
+}
 
-static const struct unit time_units[] = {
-	{ "ms", 1 },	  { "s", 1000 },     { "m", 60000 },
-	{ "h", 3600000 }, { "d", 86400000 }, { NULL, 0 },
-};
+/* --- sections ------------------------------------------------------------- */
 
-static const struct unit size_units[] = {
-	{ "", 1 },	     { "K", 1024 }, { "M", 1048576 },
-	{ "G", 1073741824 }, { NULL, 0 },
-};
+static void
+set_defaults(enum config_section section, void *base)
+{
+	for (size_t i = 0; i < config_n_options; i++) {
+		const struct config_option *o = &config_options[i];
 
-static const struct unit no_units[] = { { "", 1 }, { NULL, 0 } };
+		if (o->section == section && o->default_value != NULL &&
+		    o->default_value[0] != '\0' &&
+		    config_option_set(o, o->default_value, base) != NULL)
+			abort(); /* the table is wrong */
+	}
+}
 
+static struct config_api *
+new_api(struct config *c, const char *name)
+{
+	struct config_api *api = need(calloc(1, sizeof(*api)));
+
+	api->name = need(strdup(name));
+	c->apis = need(realloc(c->apis, (c->n_apis + 1) * sizeof(*c->apis)));
+	c->apis[c->n_apis++] = api;
+	return api;
+}
+
+static struct config_route *
+new_route(struct config *c, const char *name)
+{
+	struct route_list *list = &c->routes;
+	struct config_route *r = need(calloc(1, sizeof(*r)));
+
+	r->route.name = need(strdup(name));
+	list->v = need(realloc(list->v, (list->n + 1) * sizeof(*list->v)));
+	list->v[list->n++] = &r->route;
+	return r;
+}
+
+static void *
+new_section(struct config *c, enum config_section section, const char *name)
+{
+	void *base = section == SECTION_API	? (void *)new_api(c, name)
+		     : section == SECTION_ROUTE ? (void *)new_route(c, name)
+						: (void *)c;
+
+	if (base != c)
+		set_defaults(section, base);
+	return base;
+}
+
+/* What an API and a route may be called: it is in logs and metrics. */
 static bool
-parse_number(const char *text, const struct unit *units, unsigned long *n_r)
+is_name(enum config_section section, const char *name)
 {
-	char *end;
-	unsigned long n;
+	if (section == SECTION_ROUTE && strcmp(name, ROUTE_ANY) == 0)
+		return true;
+	for (const char *p = name; *p != '\0'; p++) {
+		bool good = (*p >= 'a' && *p <= 'z') ||
+			    (*p >= 'A' && *p <= 'Z') ||
+			    (*p >= '0' && *p <= '9') ||
+			    strchr("._-", *p) != NULL;
 
-	if (*text < '0' || *text > '9')
-		return false;
-	errno = 0;
-	n = strtoul(text, &end, 10);
-	for (; units->name != NULL; units++) {
-		if (strcasecmp(units->name, end) == 0)
-			return errno == 0 &&
-			       !__builtin_mul_overflow(n, units->factor, n_r);
+		if (!good)
+			return false;
 	}
-	return false;
+	return *name != '\0';
 }
 
-static int
-set_number(struct loading *l, const struct option *o, const char *value,
-	   void *at)
-{
-	bool is_time = o->type == TYPE_MILLISECONDS || o->type == TYPE_SECONDS;
-	const struct unit *units = is_time		  ? time_units
-				   : o->type == TYPE_SIZE ? size_units
-							  : no_units;
-	unsigned long n = 0;
-
-	if (!parse_number(value, units, &n))
-		return fail(l, "%s: \"%s\" is not %s", o->name, value,
-			    is_time ? "a time; write 500ms, 20s, 10m or 24h"
-			    : o->type == TYPE_SIZE
-				? "a size; write 64K, 256M or 1G"
-				: "a number");
-	if (o->type == TYPE_SECONDS && n % 1000 != 0)
-		return fail(l, "%s: must be whole seconds", o->name);
-	if (o->type == TYPE_SECONDS)
-		n /= 1000;
-	if (n < o->min || n > o->max)
-		return fail(l,
-			    "%s: %s is out of bounds; it may be %lu to %lu%s",
-			    o->name, value, o->min, o->max,
-			    o->type == TYPE_MILLISECONDS ? "ms"
-			    : o->type == TYPE_SECONDS	 ? "s"
-							 : "");
-	if (o->type == TYPE_SIZE)
-		*(size_t *)at = n;
-	else
-		*(unsigned *)at = (unsigned)n;
-	return 1;
-}
-
-/* What is wrong with a text of that type; NULL: nothing. */
-static const char *
-check_text(const struct option *o, const char *value)
-{
-	bool optional = o->default_value != NULL && *o->default_value == '\0';
-	const char *why = NULL;
-	const char *host;
-
-	if (*value == '\0')
-		return optional ? NULL : "needs a value";
-	if (o->type == TYPE_SOCKET && !listener_check(value, &why))
-		return why;
-	if (o->type == TYPE_PATH && *value != '/')
-		return "is not an absolute path";
-	if (o->type != TYPE_URL)
-		return NULL;
-	if (strncmp(value, "https://", 8) != 0 &&
-	    strncmp(value, "http://", 7) != 0)
-		return "must begin with https:// (or http://)";
-	host = strchr(value, '/') + 2;
-	if (*host == '\0' || *host == '/')
-		return "has no host";
-	return strpbrk(value, " \t\"<>") != NULL
-		   ? "has a blank or a quote in it"
-		   : NULL;
-}
-
-static int
-set_text(struct loading *l, const struct option *o, const char *value,
-	 char **at)
-{
-	const char *why = check_text(o, value);
-	size_t n = strlen(value);
-
-	if (why != NULL && o->type == TYPE_PATH && *value != '\0')
-		return fail(l, "%s: \"%s\" %s", o->name, value, why);
-	if (why != NULL)
-		return fail(l, "%s: %s", o->name, why);
-	while (o->type == TYPE_URL && n > 0 && value[n - 1] == '/')
-		n--;
-	free(*at);
-	*at = strndup(value, n);
-	if (*at == NULL)
-		abort();
-	return 1;
-}
-
-static int
-set_dialect(struct loading *l, const struct option *o, const char *value,
-	    const struct dialect **at)
-{
-	*at = dialect_find(value);
-	if (*at == NULL)
-		return fail(l,
-			    "%s: no dialect is called \"%s\"; there is "
-			    "emaildelivery",
-			    o->name, value);
-	return 1;
-}
-
-static int
-set_format(struct loading *l, const struct option *o, const char *value,
-	   const struct api_format **at)
-{
-	*at = api_find(value);
-	if (*at == NULL)
-		return fail(l,
-			    "%s: no API format is called \"%s\"; there is "
-			    "emaildelivery",
-			    o->name, value);
-	return 1;
-}
-
-/* One of two words; true is "api". */
-static int
-set_source(struct loading *l, const struct option *o, const char *value,
-	   const char *other, bool *at)
-{
-	*at = strcmp(value, "api") == 0;
-	if (!*at && strcmp(value, other) != 0)
-		return fail(l, "%s: must be \"%s\" or \"api\"", o->name, other);
-	return 1;
-}
-
-static int
-set_log_level(struct loading *l, const struct option *o, const char *value,
-	      enum log_level *at)
-{
-	if (log_level_parse(value, at) != 0)
-		return fail(l, "%s: must be error, warning, info or debug",
-			    o->name);
-	return 1;
-}
-
-static int
-set_option(struct loading *l, const struct option *o, const char *value)
-{
-	void *at = (char *)l->config + o->offset;
-
-	switch (o->type) {
-	case TYPE_TEXT:
-	case TYPE_SOCKET:
-	case TYPE_PATH:
-	case TYPE_URL:
-		return set_text(l, o, value, at);
-	case TYPE_COUNT:
-	case TYPE_MILLISECONDS:
-	case TYPE_SECONDS:
-	case TYPE_SIZE:
-		return set_number(l, o, value, at);
-	case TYPE_LOG_LEVEL:
-		return set_log_level(l, o, value, at);
-	case TYPE_DIALECT:
-		return set_dialect(l, o, value, at);
-	case TYPE_FORMAT:
-		return set_format(l, o, value, at);
-	case TYPE_ACCOUNT_SOURCE:
-		return set_source(l, o, value, "key", at);
-	case TYPE_KEY_SOURCE:
-		return set_source(l, o, value, "none", at);
-	}
-	return 0;
-}
-
-/* "api NAME": there is one API for now; a second one has nobody to use it. */
-static int
-open_api(struct loading *l, const char *name)
-{
-	struct config_api *api = &l->config->api;
-
-	if (*name == '\0')
-		return fail(l, "[api] needs a name: [api NAME]");
-	if (api->name != NULL && strcmp(api->name, name) != 0)
-		return fail(l,
-			    "[api %s]: there can be one API, and it is "
-			    "[api %s]",
-			    name, api->name);
-	if (api->name == NULL)
-		api->name = strdup(name);
-	if (api->name == NULL)
-		abort();
-	return 1;
-}
-
-static int
-find_section(struct loading *l, const char *text, enum section *section_r)
+/* The section's block, made when it is not there yet. NULL: error set. */
+static struct config_block *
+find_section(struct loading *l, const char *text)
 {
 	const char *blank = strchr(text, ' ');
 	size_t n = blank ? (size_t)(blank - text) : strlen(text);
+	const char *name = blank ? blank + 1 : "";
+	struct config_block *b;
 
 	for (int s = 0; s < SECTIONS; s++) {
-		if (strlen(section_names[s]) != n ||
-		    memcmp(section_names[s], text, n) != 0)
+		const char *word = config_section_names[s];
+		bool named = s == SECTION_API || s == SECTION_ROUTE;
+
+		if (strlen(word) != n || memcmp(word, text, n) != 0 ||
+		    (!named && blank != NULL))
 			continue;
-		*section_r = (enum section)s;
-		if (s == SECTION_API)
-			return open_api(l, blank ? blank + 1 : "");
-		if (blank == NULL)
-			return 1;
+		if (named && !is_name((enum config_section)s, name)) {
+			(void)fail(l,
+				   "[%s]: write [%s NAME]; a name has letters, "
+				   "digits, '.', '_' and '-'",
+				   text, word);
+			return NULL;
+		}
+		b = config_file_find(l->file, (enum config_section)s, name);
+		if (b != NULL)
+			return b;
+		return config_file_add(
+		    l->file, (enum config_section)s, name, l->line,
+		    new_section(l->config, (enum config_section)s, name));
 	}
-	return fail(l, "unknown section [%s]; there are [keys] and [api NAME]",
-		    text);
+	(void)fail(l,
+		   "unknown section [%s]; there are [keys], [api NAME] and "
+		   "[route NAME]",
+		   text);
+	return NULL;
+}
+
+/* --- lines ---------------------------------------------------------------- */
+
+static int
+take(struct loading *l, struct config_block *b, size_t option,
+     const char *value)
+{
+	const struct config_option *o = &config_options[option];
+	bool again = o->type == TYPE_STRIP || o->type == TYPE_ADD;
+	char *why;
+
+	if (!again && config_block_value(b, option) != NULL)
+		return fail(l,
+			    "%s: given twice (a line that begins with a blank "
+			    "goes on with the one above)",
+			    o->name);
+	why = config_option_set(o, value, b->base);
+	if (why != NULL) {
+		(void)fail(l, "%s", why);
+		free(why);
+		return 0;
+	}
+	config_block_keep(b, option, value);
+	return 1;
 }
 
 static int
 handle(void *arg, const char *section_text, const char *name, const char *value)
 {
 	struct loading *l = arg;
-	enum section section = SECTION_TOP;
+	struct config_block *b;
 
-	if (l->error != NULL || !find_section(l, section_text, &section))
+	if (l->error != NULL)
 		return 0;
-	for (size_t i = 0; i < N_OPTIONS; i++) {
-		if (options[i].section != section ||
-		    strcmp(options[i].name, name) != 0)
-			continue;
-		if (l->given[i] != NULL)
-			return fail(l,
-				    "%s: given twice (a line that begins "
-				    "with a blank goes on with the one "
-				    "above)",
-				    name);
-		l->given[i] = strdup(value);
-		if (l->given[i] == NULL)
-			abort();
-		return set_option(l, &options[i], value);
+	b = find_section(l, section_text);
+	if (b == NULL)
+		return 0;
+	for (size_t i = 0; i < config_n_options; i++) {
+		if (config_options[i].section == b->section &&
+		    strcmp(config_options[i].name, name) == 0)
+			return take(l, b, i, value);
 	}
 	return fail(l, "unknown option \"%s\"%s%s%s", name,
 		    *section_text ? " in [" : "", section_text,
@@ -418,7 +224,6 @@ static void
 check_section_line(struct loading *l, const char *line)
 {
 	char name[SECTION_NAME_MAX + 1];
-	enum section section;
 	size_t n;
 
 	if (l->line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0)
@@ -437,7 +242,7 @@ check_section_line(struct loading *l, const char *line)
 	} else {
 		memcpy(name, line, n);
 		name[n] = '\0';
-		(void)find_section(l, name, &section);
+		(void)find_section(l, name);
 	}
 }
 
@@ -488,32 +293,136 @@ read_line(char *dst, int size, void *arg)
 	return dst;
 }
 
-static void
-set_defaults(struct loading *l)
+/* --- the whole ------------------------------------------------------------ */
+
+static const struct config_option *
+option_named(const char *name, size_t *index_r)
 {
-	for (size_t i = 0; i < N_OPTIONS; i++) {
-		if (options[i].default_value != NULL &&
-		    options[i].default_value[0] != '\0')
-			(void)set_option(l, &options[i],
-					 options[i].default_value);
+	for (size_t i = 0; i < config_n_options; i++) {
+		if (config_options[i].section == SECTION_ROUTE &&
+		    strcmp(config_options[i].name, name) == 0) {
+			*index_r = i;
+			return &config_options[i];
+		}
 	}
+	abort();
+}
+
+/* An option that means nothing for this kind of route would be a mistake that
+ * nobody notices. */
+static bool
+goes_with(struct loading *l, const struct config_block *b, bool by_transport)
+{
+	static const char *const of_transport[] = { "transport", "return_path",
+						    "strip", "add", NULL };
+	static const char *const of_api[] = { "mode", "api", NULL };
+	const char *const *names = by_transport ? of_api : of_transport;
+	char what[100];
+	size_t i;
+
+	for (; *names != NULL; names++) {
+		(void)option_named(*names, &i);
+		if (config_block_value(b, i) == NULL)
+			continue;
+		(void)snprintf(what, sizeof(what),
+			       "hands over to %s: \"%s\" does not go with that",
+			       by_transport ? "a transport" : "an API", *names);
+		(void)fail_at(l, b->line, what, b->name);
+		return false;
+	}
+	return true;
 }
 
 static void
-check_required(struct loading *l)
+finish_route(struct loading *l, const struct config_block *b,
+	     struct config_route *r)
 {
+	const struct config *c = l->config;
+	char what[160];
+
+	r->route.handoff = r->by_transport ? ROUTE_TRANSPORT
+			   : r->queued	   ? ROUTE_QUEUED
+					   : ROUTE_DIRECT;
+	if (b != NULL && !goes_with(l, b, r->by_transport))
+		return;
+	if (r->by_transport && r->route.transport == NULL) {
+		(void)fail_at(l, b->line, "needs \"transport = ...\"", b->name);
+		return;
+	}
+	if (r->by_transport)
+		return;
+	if (r->route.api == NULL && c->n_apis > 0)
+		r->route.api = need(strdup(c->apis[0]->name));
+	if (r->route.api != NULL && config_api(c, r->route.api) != NULL)
+		return;
+	(void)snprintf(what, sizeof(what), "needs a section [api %s]",
+		       r->route.api ? r->route.api : "NAME");
+	(void)fail_at(l, b->line, what, b->name);
+}
+
+/* What a route without a section means: to the first API, directly. */
+static void
+add_any_route(struct loading *l)
+{
+	struct config_route *r;
+
+	if (l->config->n_apis == 0 ||
+	    route_find(&l->config->routes, ROUTE_ANY) != NULL)
+		return;
+	r = new_section(l->config, SECTION_ROUTE, ROUTE_ANY);
+	finish_route(l, NULL, r);
+}
+
+static void
+check_required(struct loading *l, const struct config_block *b)
+{
+	for (size_t i = 0; i < config_n_options; i++) {
+		if (config_options[i].section == b->section &&
+		    config_options[i].default_value == NULL &&
+		    config_block_value(b, i) == NULL)
+			(void)fail(l, "[%s %s] needs \"%s = ...\"",
+				   config_section_names[b->section], b->name,
+				   config_options[i].name);
+	}
+}
+
+/* Postfix is told where the agent is by a header, which a table checks. */
+static void
+check_agent_path(struct loading *l)
+{
+	const char *path = listener_path(l->config->lmtp_socket);
+	const char *p = path;
+
+	while (p != NULL && ((*p >= 'a' && *p <= 'z') ||
+			     (*p >= 'A' && *p <= 'Z') ||
+			     (*p >= '0' && *p <= '9') ||
+			     (*p != '\0' && strchr("_./-", *p) != NULL)))
+		p++;
+	if (p != NULL && *p != '\0')
+		(void)fail(l, "lmtp_socket: the path may have letters, digits "
+			      "and _ . / - only");
+}
+
+/* What only the whole file can tell. */
+static void
+finish(struct loading *l)
+{
+	const struct config *c = l->config;
+
 	l->line++;
-	if (l->config->api.name == NULL) {
+	if (c->n_apis == 0 && (c->routes.n == 0 || c->ask_api)) {
 		(void)fail(l, "there is no [api NAME] section; it says where "
 			      "messages go");
 		return;
 	}
-	for (size_t i = 0; i < N_OPTIONS; i++) {
-		if (options[i].default_value == NULL && l->given[i] == NULL)
-			(void)fail(l, "[%s %s] needs \"%s = ...\"",
-				   section_names[options[i].section],
-				   l->config->api.name, options[i].name);
+	check_agent_path(l);
+	for (struct config_block *b = l->file->first; b != NULL; b = b->next)
+		check_required(l, b);
+	for (struct config_block *b = l->file->first; b != NULL; b = b->next) {
+		if (b->section == SECTION_ROUTE)
+			finish_route(l, b, b->base);
 	}
+	add_any_route(l);
 }
 
 /* Reads the file into l->config, or sets l->error. */
@@ -522,16 +431,15 @@ load(struct loading *l)
 {
 	int first_bad;
 
-	l->stream = fopen(l->file, "re");
+	l->stream = fopen(l->name, "re");
 	if (l->stream == NULL) {
-		if (asprintf(&l->error, "%s: %s", l->file, strerror(errno)) < 0)
+		if (asprintf(&l->error, "%s: %s", l->name, strerror(errno)) < 0)
 			abort();
 		return;
 	}
-	l->config = calloc(1, sizeof(*l->config));
-	if (l->config == NULL)
-		abort();
-	set_defaults(l);
+	l->config = need(calloc(1, sizeof(*l->config)));
+	set_defaults(SECTION_TOP, l->config);
+	set_defaults(SECTION_KEYS, l->config);
 	first_bad = ini_parse_stream(read_line, l, handle, l);
 	/* What inih does not understand it skips, and says so at the end. */
 	if (first_bad > 0 &&
@@ -542,136 +450,96 @@ load(struct loading *l)
 		(void)fail(l, "%s", not_a_line);
 	}
 	if (l->error == NULL && ferror(l->stream) == 0)
-		check_required(l);
+		finish(l);
 	else if (l->error == NULL &&
-		 asprintf(&l->error, "%s: %s", l->file, strerror(errno)) < 0)
+		 asprintf(&l->error, "%s: %s", l->name, strerror(errno)) < 0)
 		abort();
 	(void)fclose(l->stream);
 }
 
-/* All but the configuration and the error. */
-static void
-loading_clear(struct loading *l)
+struct config_file *
+config_file_load(const char *name, struct config **config_r, char **error_r)
 {
-	free(l->text);
-	for (size_t i = 0; i < N_OPTIONS; i++)
-		free(l->given[i]);
+	struct loading l = { .name = name, .file = config_file_new() };
+
+	load(&l);
+	free(l.text);
+	*error_r = l.error;
+	*config_r = l.config;
+	if (l.error == NULL)
+		return l.file;
+	config_free(config_r);
+	config_file_free(&l.file);
+	return NULL;
 }
 
 struct config *
-config_load(const char *file, char **error_r)
+config_load(const char *name, char **error_r)
 {
-	struct loading l = { .file = file };
+	struct config *c;
+	struct config_file *f = config_file_load(name, &c, error_r);
 
-	load(&l);
-	loading_clear(&l);
-	*error_r = l.error;
-	if (l.error != NULL)
-		config_free(&l.config);
-	return l.config;
+	config_file_free(&f);
+	return c;
 }
 
-/* --- looking at it ----------------------------------------------------------
- */
-
-static bool
-same_value(const struct option *o, const struct config *a,
-	   const struct config *b)
+const struct config_api *
+config_api(const struct config *c, const char *name)
 {
-	const void *x = (const char *)a + o->offset;
-	const void *y = (const char *)b + o->offset;
-	const char *s, *t;
-
-	switch (o->type) {
-	case TYPE_TEXT:
-	case TYPE_SOCKET:
-	case TYPE_PATH:
-	case TYPE_URL:
-		s = *(char *const *)x;
-		t = *(char *const *)y;
-		return s == t || (s != NULL && t != NULL && strcmp(s, t) == 0);
-	case TYPE_COUNT:
-	case TYPE_MILLISECONDS:
-	case TYPE_SECONDS:
-		return *(const unsigned *)x == *(const unsigned *)y;
-	case TYPE_SIZE:
-		return *(const size_t *)x == *(const size_t *)y;
-	case TYPE_LOG_LEVEL:
-		return *(const enum log_level *)x == *(const enum log_level *)y;
-	case TYPE_DIALECT:
-	case TYPE_FORMAT:
-		return *(const void *const *)x == *(const void *const *)y;
-	case TYPE_ACCOUNT_SOURCE:
-	case TYPE_KEY_SOURCE:
-		return *(const bool *)x == *(const bool *)y;
+	for (size_t i = 0; i < c->n_apis; i++) {
+		if (strcmp(c->apis[i]->name, name) == 0)
+			return c->apis[i];
 	}
-	return false;
+	return NULL;
+}
+
+const struct config_api *
+config_main_api(const struct config *c)
+{
+	return c->n_apis > 0 ? c->apis[0] : NULL;
+}
+
+/* --- what a reload may change --------------------------------------------- */
+
+static const char *
+fixed_change(enum config_section section, const void *a, const void *b)
+{
+	for (size_t i = 0; i < config_n_options; i++) {
+		const struct config_option *o = &config_options[i];
+
+		if (o->section == section && o->fixed &&
+		    !config_option_equal(o, a, b))
+			return o->name;
+	}
+	return NULL;
 }
 
 const char *
 config_fixed_change(const struct config *a, const struct config *b)
 {
-	for (size_t i = 0; i < N_OPTIONS; i++) {
-		if (options[i].fixed && !same_value(&options[i], a, b))
-			return options[i].name;
+	const char *name = fixed_change(SECTION_TOP, a, b);
+
+	if (name == NULL)
+		name = fixed_change(SECTION_KEYS, a, b);
+	if (name == NULL && a->n_apis != b->n_apis)
+		name = "[api NAME]";
+	for (size_t i = 0; name == NULL && i < a->n_apis; i++) {
+		name = strcmp(a->apis[i]->name, b->apis[i]->name) != 0
+			   ? "[api NAME]"
+			   : fixed_change(SECTION_API, a->apis[i], b->apis[i]);
 	}
-	return NULL;
+	return name;
 }
 
-/* The value to print, or NULL: this option is not printed. */
-static const char *
-printed_value(const struct loading *l, size_t i, enum config_print_mode mode)
-{
-	const char *set = l->given[i];
-
-	if (mode == CONFIG_PRINT_SET || set == NULL ||
-	    mode == CONFIG_PRINT_DEFAULTS)
-		return mode == CONFIG_PRINT_SET ? set
-						: options[i].default_value;
-	return set;
-}
+/* --- freeing -------------------------------------------------------------- */
 
 static void
-print_option(const struct loading *l, size_t i, enum config_print_mode mode,
-	     enum section *section, struct dynbuf *out)
+clear_options(enum config_section section, void *base)
 {
-	const struct option *o = &options[i];
-	const char *value = printed_value(l, i, mode);
-
-	if (value == NULL || *value == '\0')
-		return;
-	if (o->section != *section)
-		(void)dynbuf_addf(
-		    out, "\n[%s%s%s]\n", section_names[o->section],
-		    o->section == SECTION_API ? " " : "",
-		    o->section == SECTION_API ? l->config->api.name : "");
-	*section = o->section;
-	(void)dynbuf_addf(out, "%s = %s\n", o->name, value);
-}
-
-int
-config_print(const char *file, enum config_print_mode mode, const char *option,
-	     struct dynbuf *out, char **error_r)
-{
-	struct loading l = { .file = file };
-	enum section section = SECTION_TOP;
-	bool found = option == NULL;
-
-	load(&l);
-	*error_r = l.error;
-	for (size_t i = 0; l.error == NULL && i < N_OPTIONS; i++) {
-		if (option != NULL && strcmp(options[i].name, option) != 0)
-			continue;
-		found = true;
-		print_option(&l, i, mode, &section, out);
+	for (size_t i = 0; i < config_n_options; i++) {
+		if (config_options[i].section == section)
+			config_option_clear(&config_options[i], base);
 	}
-	loading_clear(&l);
-	config_free(&l.config);
-	if (*error_r != NULL || found)
-		return *error_r == NULL ? 0 : -1;
-	if (asprintf(error_r, "there is no option \"%s\"", option) < 0)
-		abort();
-	return -1;
 }
 
 void
@@ -681,16 +549,22 @@ config_free(struct config **cp)
 
 	if (c == NULL)
 		return;
-	free(c->milter_socket);
-	free(c->sasl_socket);
-	free(c->socket_group);
-	free(c->state_directory);
-	free(c->secret_file);
-	free(c->admin_secret);
-	free(c->metrics_listen);
-	free(c->api.name);
-	free(c->api.url);
-	free(c->api.ca_file);
+	for (size_t i = 0; i < c->n_apis; i++) {
+		clear_options(SECTION_API, c->apis[i]);
+		free(c->apis[i]->name);
+		free(c->apis[i]);
+	}
+	free(c->apis);
+	for (size_t i = 0; i < c->routes.n; i++) {
+		char *name = c->routes.v[i]->name;
+
+		clear_options(SECTION_ROUTE, c->routes.v[i]);
+		free(c->routes.v[i]);
+		free(name);
+	}
+	free(c->routes.v);
+	clear_options(SECTION_TOP, c);
+	clear_options(SECTION_KEYS, c);
 	free(c);
 	*cp = NULL;
 }

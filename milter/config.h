@@ -2,11 +2,12 @@
 /*
  * config: the configuration file, read once into an immutable value.
  *
- * `key = value` lines, `#` comments, and sections `[keys]` and `[api NAME]`.
- * The options are one table in config.c: name, type, bounds and default; the
- * manual is checked against it. Unknown and repeated keys, values out of
- * bounds and over-long lines are errors with file, line and a hint. The only
- * file that knows inih.
+ * `key = value` lines, `#` comments, and sections `[keys]`, `[api NAME]` and
+ * `[route NAME]`. The options are one table in config_option.c: name, type,
+ * bounds and default; the manual is checked against it. Unknown and repeated
+ * keys, values out of bounds, what does not go together and over-long lines
+ * are errors with file, line and a hint. config.c is the only file that knows
+ * inih.
  */
 #ifndef TXM_MILTER_CONFIG_H
 #define TXM_MILTER_CONFIG_H
@@ -15,10 +16,12 @@
 #include <stddef.h>
 
 #include "log.h"
+#include "policy/route.h"
 
 /* What no snapshot exceeds. Postfix gives up on its SASL server after 10 s. */
 #define CONFIG_CHECK_TIMEOUT_MAX_MS 8000
 #define CONFIG_DIRECT_TIMEOUT_MAX_MS 50000
+#define CONFIG_SHUTDOWN_TIMEOUT_MAX_MS 300000
 
 struct api_format;
 struct dialect;
@@ -31,11 +34,22 @@ struct config_api {
 	char *ca_file;
 	unsigned connections;
 	unsigned connect_timeout_ms;
+	/* Of a call that may have had effect and was not answered: it is
+	 * taken for accepted. Else it is made again. */
+	bool accept_ambiguous;
+};
+
+/* [route NAME] */
+struct config_route {
+	struct route route; /* its handoff is made of these two: */
+	bool by_transport;
+	bool queued;
 };
 
 struct config {
 	char *milter_socket;
 	char *sasl_socket;
+	char *lmtp_socket;
 	char *socket_group;
 	char *state_directory;
 	char *secret_file;
@@ -45,6 +59,8 @@ struct config {
 	const struct dialect *dialect;
 	unsigned direct_timeout_ms;
 	unsigned direct_limit; /* hand-offs waiting for an API at once */
+	unsigned shutdown_timeout_ms;
+	unsigned remember_sent; /* seconds; 0: not at all */
 	enum log_level log_level;
 	size_t store_size;
 
@@ -55,12 +71,22 @@ struct config {
 	unsigned ttl, negative_ttl, stale; /* seconds */
 	unsigned cache_size;
 
-	struct config_api api;
+	struct config_api **apis; /* the first is asked about keys */
+	size_t n_apis;
+	/* Of struct config_route; ROUTE_ANY is always there when there is an
+	 * API. */
+	struct route_list routes;
 };
 
 /* NULL and an error text "file:line: what; hint" (free()). */
 struct config *config_load(const char *file, char **error_r);
 void config_free(struct config **c);
+
+/* NULL when there is none of that name. */
+const struct config_api *config_api(const struct config *c, const char *name);
+
+/* Which keys are asked about; NULL when there is no API. */
+const struct config_api *config_main_api(const struct config *c);
 
 /* The name of an option that differs and that only a start can change; NULL
  * when there is none. */
@@ -80,7 +106,7 @@ int config_print(const char *file, enum config_print_mode mode,
 
 /* One option of the table, for the check against the manual. */
 struct config_option_info {
-	const char *section; /* "", "keys", "api" */
+	const char *section; /* "", "keys", "api", "route" */
 	const char *name;
 	const char *default_value; /* NULL: must be given */
 };

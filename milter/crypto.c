@@ -196,6 +196,73 @@ crypto_base32(char *dst, const uint8_t *data, size_t len)
 	*dst = '\0';
 }
 
+/* In pieces, for OpenSSL's lengths are int. */
+void
+crypto_base64(char *dst, const void *data, size_t len)
+{
+	const size_t piece = 3 * 1024 * 1024;
+	const uint8_t *p = data;
+
+	*dst = '\0';
+	while (len > 0) {
+		size_t n = len < piece ? len : piece;
+
+		dst += EVP_EncodeBlock((unsigned char *)dst, p, (int)n);
+		p += n;
+		len -= n;
+	}
+}
+
+static int
+base64_digit(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* OpenSSL's own takes padding anywhere and bits that mean nothing: then one
+ * value would have many texts. */
+bool
+crypto_unbase64(uint8_t *dst, const char *text, size_t len, size_t *len_r)
+{
+	uint8_t *out = dst;
+	uint32_t group = 0;
+	unsigned digits = 0, padding = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		int digit = base64_digit(text[i]);
+
+		if (is_space(text[i]))
+			continue;
+		if (text[i] == '=' && digits >= 2)
+			padding++;
+		else if (digit < 0 || padding > 0)
+			return false;
+		group = group << 6 | (digit >= 0 ? (uint32_t)digit : 0);
+		if (++digits < 4)
+			continue;
+		if ((group & ((1u << 8 * padding) - 1)) != 0)
+			return false;
+		for (unsigned k = 0; k < 3 - padding; k++)
+			*out++ = (uint8_t)(group >> (16 - 8 * k));
+		group = 0;
+		digits = 0;
+	}
+	*len_r = (size_t)(out - dst);
+	return digits == 0;
+}
+
 /* Reads what there is up to size; -1 with errno. */
 static ssize_t
 read_whole(int fd, uint8_t *dst, size_t size)

@@ -43,6 +43,16 @@ void crypto_hex(char *dst, const void *data, size_t len);
  * of 5; dst has len / 5 * 8 + 1 bytes. */
 void crypto_base32(char *dst, const uint8_t *data, size_t len);
 
+/* Base64 (RFC 4648, padded); dst has CRYPTO_BASE64_LEN(len) + 1 bytes. */
+#define CRYPTO_BASE64_LEN(len) (((len) + 2) / 3 * 4)
+void crypto_base64(char *dst, const void *data, size_t len);
+
+/* And back. White space does not matter; any other character, padding that is
+ * missing or in the wrong place, and bits that nothing stands for are refused.
+ * dst has CRYPTO_UNBASE64_MAX(len) bytes. */
+#define CRYPTO_UNBASE64_MAX(len) ((len) / 4 * 3)
+bool crypto_unbase64(uint8_t *dst, const char *text, size_t len, size_t *len_r);
+
 /* A key for sealing, read from a file of at least CRYPTO_SECRET_MIN bytes that
  * others cannot read. */
 #define CRYPTO_SECRET_MIN 32

@@ -18,13 +18,15 @@
 #include "key_check.h"
 #include "keystore.h"
 #include "listener.h"
+#include "lmtp_agent.h"
 #include "log.h"
 #include "metrics.h"
 #include "metrics_http.h"
 #include "pool_wake.h"
+#include "queue_delivery.h"
 #include "rate_limit.h"
 #include "reload.h"
-#include "retry_memory.h"
+#include "sent_memory.h"
 #include "sasl.h"
 #include "services.h"
 #include "store.h"
@@ -61,6 +63,7 @@ start_seal(struct daemon *d)
 	const char *why;
 
 	d->seal = crypto_seal_open(d->config->secret_file, &why);
+	d->services.seal = d->seal;
 	if (d->seal != NULL)
 		return 0;
 	if (asprintf(&d->error, "%s: %s", d->config->secret_file, why) < 0)
@@ -179,33 +182,27 @@ stop_key_cache(struct daemon *d)
 }
 
 static int
-start_retries(struct daemon *d)
+start_sent(struct daemon *d)
 {
-	d->services.retries = retry_memory_new(d->store);
+	d->services.sent = sent_memory_new(d->store);
+	sent_memory_keep_for(d->services.sent, d->config->remember_sent);
 	return 0;
 }
 
 static void
-stop_retries(struct daemon *d)
+stop_sent(struct daemon *d)
 {
-	retry_memory_free(&d->services.retries);
+	sent_memory_free(&d->services.sent);
 }
 
 static int
-start_http(struct daemon *d)
+start_apis(struct daemon *d)
 {
-	const struct config_api *api = &d->config->api;
-	const struct http_pool_settings settings = {
-		.connections = api->connections,
-		.queue = 2 * d->config->direct_limit + api->connections,
-		.connect_timeout_ms = api->connect_timeout_ms,
-		.ca_file = api->ca_file,
-		.user_agent = "txmilter/" TXMILTER_VERSION,
-	};
 	const char *why;
 
-	d->services.http = http_pool_start(&settings, &why);
-	return d->services.http != NULL ? 0 : fail(d, why);
+	if (api_services_start(&d->services.apis, d->config, &why) == 0)
+		return 0;
+	return fail(d, why);
 }
 
 static int
@@ -215,15 +212,17 @@ start_keys(struct daemon *d)
 
 	reload_key_settings(&d->services, d->config, &settings);
 	d->services.keys =
-	    key_check_new(&settings, d->services.key_cache, d->services.http);
+	    key_check_new(&settings, d->services.key_cache,
+			  d->services.apis.n > 0 ? d->services.apis.v[0].http
+						 : NULL);
 	return 0;
 }
 
 /* A check under way ends in the pool, so the pool goes first. */
 static void
-stop_http_and_keys(struct daemon *d)
+stop_apis_and_keys(struct daemon *d)
 {
-	http_pool_stop(&d->services.http);
+	api_services_stop(&d->services.apis);
 	key_check_free(&d->services.keys);
 }
 
@@ -265,6 +264,30 @@ stop_sasl(struct daemon *d)
 }
 
 static int
+start_lmtp(struct daemon *d)
+{
+	const struct lmtp_agent_settings settings = {
+		.size_max = QUEUE_DELIVERY_SIZE_MAX,
+		.handler = &queue_delivery,
+		.arg = &d->services,
+	};
+	const char *why;
+	int fd = listener_open(d->config->lmtp_socket, d->config->socket_group,
+			       &d->error);
+
+	if (fd < 0)
+		return -1;
+	d->services.lmtp = lmtp_agent_start(fd, &settings, &why);
+	return d->services.lmtp != NULL ? 0 : fail(d, why);
+}
+
+static void
+stop_lmtp(struct daemon *d)
+{
+	lmtp_agent_stop(&d->services.lmtp);
+}
+
+static int
 start_milter(struct daemon *d)
 {
 	return callbacks_open(&d->services, d->config->milter_socket,
@@ -296,12 +319,13 @@ static const struct part {
 	{ "key store", start_keystore, stop_keystore },
 	{ "metrics and limits", start_counters, stop_counters },
 	{ "key cache", start_key_cache, stop_key_cache },
-	{ "retry memory", start_retries, stop_retries },
-	{ "HTTP", start_http, NULL },
-	{ "key check", start_keys, stop_http_and_keys },
+	{ "memory of what was sent", start_sent, stop_sent },
+	{ "HTTP", start_apis, NULL },
+	{ "key check", start_keys, stop_apis_and_keys },
 	{ "worker pool", start_pool_wake, stop_pool_wake },
 	{ "housekeeper", start_housekeeper, stop_housekeeper },
 	{ "metrics socket", start_metrics_http, stop_metrics_http },
+	{ "LMTP socket", start_lmtp, stop_lmtp },
 	{ "SASL socket", start_sasl, stop_sasl },
 	{ "milter socket", start_milter, NULL },
 };

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * handoff: gives a judged message to the HTTP API while the client waits.
+ * handoff: gets a judged message to where its route says.
  *
- * One call per recipient. The first goes alone: what an API refuses for the
- * message it refuses for everybody, and then nobody got it. The rest follow
- * HANDOFF_PARALLEL at a time. All end within direct_timeout. If some were
- * accepted and some not, the client hears 451 and the retry memory knows the
- * rest. Blocks; thread-safe.
+ * There are three ways, one file each: to an API while the client waits
+ * (handoff_direct.c), to an API out of Postfix's queue (handoff_queue.c), and
+ * as mail by a transport of Postfix (handoff_transport.c). Direct goes on in
+ * the queue when the API cannot take all of it now. Blocks; thread-safe.
  */
 #ifndef TXM_MILTER_HANDOFF_H
 #define TXM_MILTER_HANDOFF_H
@@ -15,22 +14,56 @@
 #include <stddef.h>
 
 #include "policy/smtp_reply.h"
+#include "submission.h"
 
-#define HANDOFF_PARALLEL 16
-
+struct api_batch;
 struct config;
+struct dialect;
+struct edits;
 struct identity;
+struct message;
 struct outgoing;
 struct services;
 
-struct handoff_result {
-	struct smtp_reply reply; /* 250: all of it is at the API */
-	size_t accepted;	 /* recipients, earlier attempts included */
-	unsigned waited_ms;	 /* for the API */
+enum handoff_kind {
+	HANDOFF_SENT,	/* it is at the API: Postfix shall forget it */
+	HANDOFF_QUEUED, /* Postfix shall keep it, with the edits */
+	HANDOFF_NOT,	/* the client hears the reply */
 };
 
-void handoff_direct(struct services *s, const struct config *config,
-		    const char *queue_id, const struct identity *id,
-		    const struct outgoing *o, struct handoff_result *result_r);
+/* One message on its way. */
+struct handoff {
+	/* in */
+	struct services *services;
+	const struct config *config;
+	const char *queue_id;
+	const struct identity *identity;
+	const struct dialect *dialect;
+	const struct message *message;
+	struct outgoing *outgoing;
+
+	/* out */
+	enum handoff_kind kind;
+	struct smtp_reply reply;
+	struct edits *edits;  /* QUEUED; the caller's to free */
+	const char *way;      /* for the log: "direct", "direct,queued", ... */
+	size_t accepted;      /* recipients the API has */
+	unsigned waited_ms;   /* for the API */
+	uint8_t submission[SUBMISSION_ID_LEN];
+};
+
+void handoff(struct handoff *h);
+
+/* The ways. Each sets what is out. */
+void handoff_direct(struct handoff *h);
+void handoff_queue(struct handoff *h);
+void handoff_transport(struct handoff *h);
+
+/* Goes on in the queue: whom the batch has done with is done. NULL: nobody. */
+void handoff_queue_rest(struct handoff *h, const struct api_batch *b);
+
+/* "direct", "queued" or "transport": how a route hands over. */
+struct route;
+const char *handoff_name(const struct route *r);
 
 #endif

@@ -13,7 +13,7 @@
 #include "keystore.h"
 #include "pool_wake.h"
 #include "reload.h"
-#include "retry_memory.h"
+#include "sent_memory.h"
 #include "services.h"
 
 #define SWEEP_EVERY_S 60
@@ -67,7 +67,6 @@ sweep(struct services *s)
 
 	keystore_flush(s->keystore);
 	key_cache_sweep(s->key_cache, now - keep);
-	retry_memory_sweep(s->retries, now);
 }
 
 static void *
@@ -79,11 +78,13 @@ run(void *arg)
 	while (sleep_a_second(h)) {
 		reload_when_told(h->services);
 		(void)key_cache_flush(h->services->key_cache);
+		(void)sent_memory_flush(h->services->sent, (int64_t)time(NULL));
 		pool_wake_connect(h->services->pool);
 		if (++seconds % SWEEP_EVERY_S == 0)
 			sweep(h->services);
 	}
 	(void)key_cache_flush(h->services->key_cache);
+	(void)sent_memory_flush(h->services->sent, (int64_t)time(NULL));
 	keystore_flush(h->services->keystore);
 	return NULL;
 }

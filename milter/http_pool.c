@@ -76,6 +76,7 @@ struct http_pool {
 	struct call_list submitted;
 	struct http_pool_state state;
 	bool stopping;
+	bool ended; /* of who stops it */
 
 	/* Only the thread uses these. */
 	CURLM *multi;
@@ -225,6 +226,7 @@ finish(struct http_pool *pool, struct http_call *call, enum http_result result)
 	call->elapsed_ms = (unsigned)(now_ms() - call->submitted_ms);
 	if (result != HTTP_ANSWERED) {
 		call->status = 0;
+		call->retry_after = 0;
 		dynbuf_clear(&call->answer);
 	}
 	lock(pool);
@@ -489,6 +491,20 @@ slot_start(struct slot *slot, struct http_call *call)
 	       curl_multi_add_handle(slot->pool->multi, slot->easy) == CURLM_OK;
 }
 
+/* A date is told as the time until then, which may be over. */
+static unsigned
+retry_after(CURL *easy)
+{
+	curl_off_t seconds = 0;
+
+	if (curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &seconds) !=
+		CURLE_OK ||
+	    seconds < 0)
+		return 0;
+	return seconds < HTTP_RETRY_AFTER_MAX ? (unsigned)seconds
+					      : HTTP_RETRY_AFTER_MAX;
+}
+
 /* Takes the call off curl, which closes the connection unless the answer was
  * whole, and ends it. */
 static void
@@ -503,6 +519,7 @@ slot_end(struct slot *slot, enum http_result result)
 	(void)curl_easy_getinfo(slot->easy, CURLINFO_REQUEST_SIZE,
 				&request_size);
 	call->status = (unsigned)status;
+	call->retry_after = retry_after(slot->easy);
 	call->sent = request_size > 0 || slot->taken > 0;
 	/* curl counts its attempts on a handle and not on a request: after
 	 * some dead connections it would give up at the next. */
@@ -904,16 +921,24 @@ http_pool_start(const struct http_pool_settings *settings, const char **error_r)
 }
 
 void
+http_pool_end(struct http_pool *pool)
+{
+	lock(pool);
+	pool->stopping = true;
+	unlock(pool);
+	wake(pool);
+	if (pthread_join(pool->thread, NULL) != 0)
+		abort();
+	pool->ended = true;
+}
+
+void
 http_pool_stop(struct http_pool **pool)
 {
 	if (*pool == NULL)
 		return;
-	lock(*pool);
-	(*pool)->stopping = true;
-	unlock(*pool);
-	wake(*pool);
-	if (pthread_join((*pool)->thread, NULL) != 0)
-		abort();
+	if (!(*pool)->ended)
+		http_pool_end(*pool);
 	pool_free(*pool);
 	*pool = NULL;
 }
@@ -924,6 +949,7 @@ static void
 call_init(struct http_call *call)
 {
 	call->status = 0;
+	call->retry_after = 0;
 	call->error[0] = '\0';
 	call->sent = false;
 	call->elapsed_ms = 0;

@@ -61,6 +61,9 @@ struct http_piece {
 /* Of one call, Host, Content-Length and User-Agent not counted. */
 #define HTTP_HEADERS_MAX 16
 
+/* An answer's Retry-After that says more says this. */
+#define HTTP_RETRY_AFTER_MAX 86400
+
 /* All that `in` points to stays the caller's and must live, unchanged, until
  * the call is done. The call may be on the caller's stack. */
 struct http_call {
@@ -78,6 +81,7 @@ struct http_call {
 	/* out, valid when done; http_call_clear() frees */
 	enum http_result result;
 	unsigned status;
+	unsigned retry_after; /* seconds; 0 when the answer says none */
 	struct dynbuf answer;
 	char error[160]; /* for people; never holds url, header or body */
 	bool sent;	 /* any of the request left: it may have had effect */
@@ -101,8 +105,12 @@ void http_call_clear(struct http_call *call);
 
 void http_pool_state(struct http_pool *pool, struct http_pool_state *state_r);
 
-/* Ends calls under way as HTTP_STOPPED, joins the thread, frees. No call may
- * be submitted any more. */
+/* Ends calls under way as HTTP_STOPPED and joins the thread. What is submitted
+ * later is refused. Once. */
+void http_pool_end(struct http_pool *pool);
+
+/* Ends it, unless that is done, and frees. No call may be submitted any more.
+ */
 void http_pool_stop(struct http_pool **pool);
 
 #endif

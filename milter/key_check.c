@@ -846,20 +846,21 @@ key_check_forget_all(struct key_check *kc)
 /* A check under way may have been answered before the key was refused: its
  * answer must not bring the key back. */
 void
-key_check_refused(struct key_check *kc, const struct identity *id)
+key_check_refused(struct key_check *kc, const char *account, const char *key,
+		  bool local)
 {
-	size_t len = strlen(id->key);
+	size_t len = strlen(key);
 	uint8_t hash[CRYPTO_HASH_LEN];
 	struct check *running;
 
-	crypto_hash(id->key, len, hash);
+	crypto_hash(key, len, hash);
 	pthread_mutex_lock(&kc->lock);
 	running = find_running(kc, hash);
 	if (running != NULL)
 		running->refused = true;
 	pthread_mutex_unlock(&kc->lock);
-	key_cache_put_wrong(kc->cache, id->key, len, now_s(kc));
-	if (id->local)
+	key_cache_put_wrong(kc->cache, key, len, now_s(kc));
+	if (local)
 		log_error("keys", "account=%s the API refuses its api_key",
-			  id->account->id);
+			  account);
 }

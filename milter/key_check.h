@@ -110,6 +110,7 @@ int key_check_forget_all(struct key_check *kc);
 /* The API refused the key at hand-off: it is wrong from now on. A key that was
  * made here stays what it is: it is the account's key of the API that is
  * wrong (logged). */
-void key_check_refused(struct key_check *kc, const struct identity *id);
+void key_check_refused(struct key_check *kc, const char *account,
+		       const char *key, bool local);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
 #include <stdarg.h>
@@ -18,16 +19,23 @@
 #define SOCKET_MODE 0660
 #define GROUP_BUFFER_MAX (1024 * 1024)
 
+/* Descriptors that systemd passes; more than anybody needs. */
+#define PASSED_FIRST 3
+#define PASSED_MAX 64
+
 static const char form[] = "must be unix:/path or inet:port@address";
+
+union socket_name {
+	struct sockaddr any;
+	struct sockaddr_un un;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+	struct sockaddr_storage most;
+};
 
 /* A spec, understood. */
 struct address {
-	union {
-		struct sockaddr any;
-		struct sockaddr_un un;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-	} u;
+	union socket_name u;
 	socklen_t len;
 	const char *path; /* in the spec; NULL for inet */
 };
@@ -343,14 +351,95 @@ open_inet(const struct address *a, const char *spec, char **error_r)
 	return start_listening(fd, spec, error_r);
 }
 
+/* The value of an environment variable; -1 when it is no number. */
+static long
+number_of(const char *name)
+{
+	const char *text = getenv(name);
+	char *end;
+	long n;
+
+	if (text == NULL || text[0] < '0' || text[0] > '9')
+		return -1;
+	errno = 0;
+	n = strtol(text, &end, 10);
+	return errno == 0 && *end == '\0' ? n : -1;
+}
+
+static bool
+is_same(const union socket_name *a, const union socket_name *b)
+{
+	if (a->any.sa_family != b->any.sa_family)
+		return false;
+	if (a->any.sa_family == AF_UNIX)
+		return strcmp(a->un.sun_path, b->un.sun_path) == 0;
+	if (a->any.sa_family == AF_INET)
+		return a->in.sin_port == b->in.sin_port &&
+		       a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+	return a->in6.sin6_port == b->in6.sin6_port &&
+	       IN6_ARE_ADDR_EQUAL(&a->in6.sin6_addr, &b->in6.sin6_addr);
+}
+
+static bool
+listens_on(int fd, const union socket_name *wanted)
+{
+	/* Longer than a path can be: the path ends in a NUL. */
+	union socket_name name = { .most = { 0 } };
+	socklen_t len = sizeof(name), flag_len = sizeof(int),
+		  type_len = sizeof(int);
+	int listens, type;
+
+	return getsockname(fd, &name.any, &len) == 0 &&
+	       is_same(&name, wanted) &&
+	       getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 &&
+	       type == SOCK_STREAM &&
+	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &flag_len) ==
+		   0 &&
+	       listens;
+}
+
+/* As sd_listen_fds(3) says it: descriptors from 3 on, for the process that
+ * systemd started and not for one that it forked. What is not asked for stays
+ * open, as systemd's own stays. -1 when there is none. */
+static int
+find_passed(const struct address *a)
+{
+	long n = number_of("LISTEN_FDS");
+
+	if (number_of("LISTEN_PID") != (long)getpid())
+		return -1;
+	for (int fd = PASSED_FIRST; fd < PASSED_FIRST + PASSED_MAX && n-- > 0;
+	     fd++) {
+		if (listens_on(fd, &a->u))
+			return fd;
+	}
+	return -1;
+}
+
+static int
+take_passed(int fd, const char *spec, char **error_r)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+	    fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
+		return fail(error_r, "%s: cannot use the socket passed: %m",
+			    spec);
+	return fd;
+}
+
 int
 listener_open(const char *spec, const char *group, char **error_r)
 {
 	struct address a;
 	const char *error;
+	int fd;
 
 	if (!parse(spec, &a, &error))
 		return fail(error_r, "%s: %s", spec, error);
+	fd = find_passed(&a);
+	if (fd >= 0)
+		return take_passed(fd, spec, error_r);
 	if (a.path != NULL)
 		return open_unix(&a, group, error_r);
 	return open_inet(&a, spec, error_r);

@@ -15,7 +15,9 @@ bool listener_check(const char *spec, const char **error_r);
 
 /* A non-blocking listening socket. A UNIX socket replaces a stale one and is
  * 0660, group `group` (NULL: as it is); one that somebody listens on is "in
- * use". inet has no group. -1 and an error text (free()). */
+ * use". inet has no group. A socket of that address that systemd passed to
+ * this process (LISTEN_PID, LISTEN_FDS) is used instead, and its file left
+ * alone: to be called once for an address. -1 and an error text (free()). */
 int listener_open(const char *spec, const char *group, char **error_r);
 
 /* A non-blocking connection to a socket that somebody listens on; never waits.

@@ -6,8 +6,9 @@
  * plans and APIs: a delivery is a handler's. Messages are fed to it as they
  * come; after the final dot it answers when it can, from any thread.
  *
- * A connection that says nothing for LMTP_IDLE_MS is closed, and so is one
- * more than LMTP_CONNECTIONS_MAX.
+ * A connection that neither says nor reads anything for LMTP_IDLE_MS is closed,
+ * but for one whose message waits for its answer. One more than
+ * LMTP_CONNECTIONS_MAX hears 421.
  */
 #ifndef TXM_MILTER_LMTP_AGENT_H
 #define TXM_MILTER_LMTP_AGENT_H
@@ -24,40 +25,47 @@ struct lmtp_agent;
 struct lmtp_answer;
 
 /* What the handler does with one transaction. The loop's thread calls all of
- * them; `mail` is what begin gave. */
+ * them, none may wait; `mail` is what begin gave. Strings are only lent. */
 struct lmtp_handler {
 	void *(*begin)(void *arg, const char *sender);
-	/* reply: 250 takes the recipient. */
+	/* reply must be set: 250 takes the recipient. */
 	void (*recipient)(void *mail, const char *address, const char *typed,
 			  struct smtp_reply *reply);
 	void (*data)(void *mail, const char *data, size_t len);
-	/* The message is complete, for n recipients. Must not block;
-	 * lmtp_answer() is called exactly once for it, now or later. The mail
-	 * is the handler's from now on: neither data nor drop come. */
+	/* The message is complete. lmtp_answer() is called exactly once for
+	 * it, now or later. The mail is the handler's from now on: neither
+	 * data nor drop come. */
 	void (*end)(void *mail, struct lmtp_answer *answer);
-	/* Instead of end. Frees the mail. */
+	/* Instead of end: it was given up, refused, or the connection is gone.
+	 * Frees the mail. */
 	void (*drop)(void *mail);
 };
 
 struct lmtp_agent_settings {
-	size_t size_max; /* of a message */
+	size_t size_max; /* of a message; 0: no bound */
 	const struct lmtp_handler *handler;
 	void *arg;
+	const char *host;     /* in the greeting; NULL: "txmilter" */
+	unsigned idle_ms;     /* 0: the above */
+	unsigned connections; /* 0: the above */
 };
 
-/* Takes a listening, non-blocking socket (owned; closed at stop). NULL and
- * *error_r (static) when it cannot start. */
+/* Takes a listening, non-blocking socket (owned from now on; closed at stop,
+ * or when it cannot start). settings are copied; what they point to must
+ * outlive the agent. NULL and *error_r (static) when it cannot start. */
 struct lmtp_agent *lmtp_agent_start(int listen_fd,
 				    const struct lmtp_agent_settings *settings,
 				    const char **error_r);
 
-/* The replies of the recipients taken, in their order (copied). Any thread;
- * frees the answer. What comes after the connection is gone is dropped. */
+/* The replies of the n recipients taken, in their order, all set (copied). Any
+ * thread; frees the answer. What comes after the connection is gone, or after
+ * the agent is stopped, is dropped. */
 void lmtp_answer(struct lmtp_answer **a, const struct smtp_reply *replies,
 		 size_t n);
 
-/* No new connection is taken and no new message begun (421); what was begun
- * may end. True when no message is under way. Any thread. */
+/* No new connection is taken (it waits in the socket) and no new message begun
+ * (421, also for who is idle); what was begun may end. True when no message is
+ * under way and all replies are written; else ask again. Any thread. */
 bool lmtp_agent_drain(struct lmtp_agent *a);
 
 /* Connections open now. */

@@ -15,7 +15,13 @@
  *   HELO, EHLO                        500 5.5.1: this is LMTP
  *   more recipients than the bound    452 4.5.3
  *   more than LMTP_ERRORS_MAX errors  421 4.7.0 and the end
- *   message over the size             552 5.3.4 for each recipient
+ *   message over the size             552 5.3.4 at MAIL with SIZE, or for each
+ *                                     recipient after the dot
+ *   MAIL's and RCPT's arguments       lmtp_command.h
+ *
+ * An error is a command that is unknown, malformed or out of order since the
+ * last message. Not what stands behind MAIL and RCPT, for that is the sender's
+ * doing; nor what was sent in one go with a MAIL or RCPT that was refused.
  *
  * Not thread-safe; one per connection.
  */
@@ -29,15 +35,17 @@
 #define LMTP_LINE_MAX 8192
 #define LMTP_RECIPIENTS_MAX 1000
 #define LMTP_ERRORS_MAX 20
-/* Replies that were not taken yet: a full window of RCPT, and the answers to
- * a message for all of them. */
+/* Replies that were not taken yet: the answers to a message for all of its
+ * recipients, and what was sent behind it in the meantime. Over this, and over
+ * what is kept of that, the connection is to be closed. */
 #define LMTP_OUT_MAX (1024 * 1024)
+#define LMTP_KEPT_MAX (64 * 1024)
 
 struct dynbuf;
 struct smtp_reply;
 struct lmtp_protocol;
 
-/* Called from within lmtp_protocol_feed(). */
+/* Called from within the functions below; they call none of those. */
 struct lmtp_events {
 	/* A transaction begins. sender: no brackets; "" is the null sender. */
 	void (*mail)(void *arg, const char *sender);
@@ -47,17 +55,20 @@ struct lmtp_events {
 			  struct smtp_reply *reply);
 	/* Bytes of the message, dots unstuffed. */
 	void (*data)(void *arg, const char *data, size_t len);
-	/* The final dot. No event comes until lmtp_protocol_answer(). */
+	/* The final dot. The transaction is the handler's: no event comes until
+	 * lmtp_protocol_answer(), no reset for this one. */
 	void (*end)(void *arg);
-	/* RSET, LHLO, or the connection is over: the transaction is gone. */
+	/* RSET, LHLO, the message was too large, or the connection is over (at
+	 * the latest in lmtp_protocol_free()): the transaction is gone. */
 	void (*reset)(void *arg);
 };
 
 struct lmtp_settings {
-	const char *host;   /* in the greeting */
-	size_t size_max;    /* of a message, announced as SIZE */
+	const char *host; /* in the greeting; copied */
+	size_t size_max;  /* of a message, announced as SIZE; 0: no bound */
 };
 
+/* Its greeting is to be written already. */
 struct lmtp_protocol *lmtp_protocol_new(const struct lmtp_settings *settings,
 					const struct lmtp_events *events,
 					void *arg);
@@ -68,15 +79,22 @@ void lmtp_protocol_free(struct lmtp_protocol **p);
  * when lmtp_protocol_out() is written. */
 bool lmtp_protocol_feed(struct lmtp_protocol *p, const char *data, size_t len);
 
-/* The replies for the recipients taken, in their order; goes on with what was
- * kept. False as above. */
+/* The replies for the recipients taken, in their order, all set; n is how many
+ * were taken. Goes on with what was kept. False as above. */
 bool lmtp_protocol_answer(struct lmtp_protocol *p,
 			  const struct smtp_reply *replies, size_t n);
 
 /* What is to be written. The caller takes from its front. */
 struct dynbuf *lmtp_protocol_out(struct lmtp_protocol *p);
 
+/* From now on no message is begun: when none is under way the peer hears 421
+ * 4.3.2 and it is over, else that comes behind it. False as above. */
+bool lmtp_protocol_drain(struct lmtp_protocol *p);
+
 /* True while lmtp_protocol_answer() is awaited. */
 bool lmtp_protocol_waits(const struct lmtp_protocol *p);
+
+/* True from MAIL to the answer. */
+bool lmtp_protocol_is_under_way(const struct lmtp_protocol *p);
 
 #endif

@@ -20,10 +20,12 @@
 #include "callbacks.h"
 #include "config.h"
 #include "daemon.h"
+#include "lmtp_agent.h"
 #include "log.h"
 #include "policy/dialect.h"
 #include "policy/header_text.h"
 #include "policy/json_text.h"
+#include "prompt_stop.h"
 #include "services.h"
 
 #define CONFIG_FILE "/etc/txmilter/txmilter.conf"
@@ -32,32 +34,47 @@
 /* At stop: what libmilter needs to write the last replies. */
 #define LAST_REPLIES_MS 200
 
+/* True when nothing is under way any more, within that time. */
+static bool
+wait_until_idle(struct services *s, unsigned most_ms)
+{
+	const struct timespec step = { .tv_nsec = 10 * 1000 * 1000 };
+	unsigned ms = 0;
+
+	while (!lmtp_agent_drain(s->lmtp) || atomic_load(&s->busy) > 0) {
+		if (ms >= most_ms)
+			return false;
+		(void)nanosleep(&step, NULL);
+		ms += 10;
+	}
+	return true;
+}
+
 /* Messages in their last callback end normally, each with its own reply; new
- * ones hear 451. False: some are still there. */
+ * ones hear 451. What the API has not answered by then goes to the queue, or
+ * stays there. False: some are still there. */
 static bool
 drain(struct services *s)
 {
-	const struct timespec step = { .tv_nsec = 10 * 1000 * 1000 };
 	const struct timespec last = { .tv_nsec = LAST_REPLIES_MS * 1000000L };
-	/* A message may have begun under an older configuration. */
-	unsigned most =
-	    CONFIG_CHECK_TIMEOUT_MAX_MS + CONFIG_DIRECT_TIMEOUT_MAX_MS + 2000;
+	bool idle;
 
 	atomic_store(&s->stopping, true);
-	for (unsigned ms = 0; ms < most; ms += 10) {
-		if (atomic_load(&s->busy) == 0)
-			break;
-		(void)nanosleep(&step, NULL);
+	idle = wait_until_idle(s, s->config->shutdown_timeout_ms);
+	if (!idle) {
+		log_warning("main", "shutdown_timeout is over: calls end");
+		api_services_end(&s->apis);
+		idle = wait_until_idle(s, CONFIG_CHECK_TIMEOUT_MAX_MS + 2000);
 	}
 	(void)nanosleep(&last, NULL);
-	return atomic_load(&s->busy) == 0;
+	return idle;
 }
 
 static int
 serve(void)
 {
 	struct services *s = daemon_services();
-	int r = callbacks_run();
+	int r = prompt_stop_run(callbacks_run, s->config->milter_socket);
 
 	log_info("main", "stopping busy=%u", atomic_load(&s->busy));
 	if (!drain(s)) {
@@ -115,7 +132,8 @@ make_stacks_small(void)
 	(void)pthread_attr_destroy(&attr);
 }
 
-/* libmilter has a thread of its own for SIGTERM, SIGINT and SIGHUP. */
+/* No thread is interrupted by a signal: those that stop are prompt_stop's and
+ * libmilter's, SIGUSR1 is the housekeeper's. */
 static void
 prepare_process(void)
 {
@@ -200,7 +218,9 @@ run(struct config *config, const char *file, bool foreground)
 		log_open(0, config->log_level);
 	tell_parent(ready, EX_OK);
 	log_info("main", "started version=%s api=%s dialect=%s",
-		 TXMILTER_VERSION, config->api.name, config->dialect->name);
+		 TXMILTER_VERSION,
+		 config->n_apis > 0 ? config->apis[0]->name : "-",
+		 config->dialect->name);
 	return serve();
 }
 

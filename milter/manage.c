@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "api_health.h"
+#include "clock.h"
 #include "commands.h"
 #include "config.h"
 #include "http_pool.h"
@@ -102,25 +104,44 @@ status_of_sessions(struct manage *m)
 	report_number(&m->report, "handoffs_limit", c->direct_limit);
 }
 
+static const char *const api_columns[] = {
+	"api",	 "url",	  "connections_max", "connections", "calls",
+	"ended", "failed", "health",
+};
+
 static void
-status_of_api(struct manage *m)
+status_of_one_api(struct manage *m, const struct config_api *api,
+		  const struct api_service *s)
 {
-	struct services *s = m->services;
-	const struct config *c = s->config;
+	struct api_health_state health;
 	struct http_pool_state http;
+	char n[5][24];
 
 	http_pool_state(s->http, &http);
-	report_text(&m->report, "api", c->api.name);
-	report_text(&m->report, "api_url", c->api.url);
-	report_number(&m->report, "api_connections_max", c->api.connections);
-	report_number(&m->report, "api_connections", http.connections);
-	report_number(&m->report, "api_calls", http.calls);
-	report_number(&m->report, "api_calls_ended", http.total);
-	report_number(&m->report, "api_calls_failed", http.failed);
-	report_text(&m->report, "api_health",
-		    http.failing == 0	? "answers"
-		    : http.failing == 1 ? "the last call got no answer"
-					: "the last calls got no answer");
+	api_health_state(s->health, clock_ms(), &health);
+	(void)snprintf(n[0], sizeof(n[0]), "%u", api->connections);
+	(void)snprintf(n[1], sizeof(n[1]), "%u", http.connections);
+	(void)snprintf(n[2], sizeof(n[2]), "%u", http.calls);
+	(void)snprintf(n[3], sizeof(n[3]), "%lu", http.total);
+	(void)snprintf(n[4], sizeof(n[4]), "%lu", http.failed);
+	report_row(&m->report,
+		   (const char *[]){ api->name, api->url, n[0], n[1], n[2],
+				     n[3], n[4],
+				     health.open	   ? "down"
+				     : health.failures > 0 ? "failing"
+							   : "answers" });
+}
+
+static void
+status_of_apis(struct manage *m)
+{
+	struct services *s = m->services;
+
+	report_table(&m->report, "apis", api_columns,
+		     sizeof(api_columns) / sizeof(api_columns[0]));
+	for (size_t i = 0; i < s->apis.n; i++)
+		status_of_one_api(m, s->config->apis[i], &s->apis.v[i]);
+	report_table_end(&m->report);
 }
 
 static void
@@ -148,7 +169,7 @@ status(struct manage *m)
 	report_number(&m->report, "uptime_seconds",
 		      (uint64_t)(time(NULL) - m->services->started));
 	status_of_sessions(m);
-	status_of_api(m);
+	status_of_apis(m);
 	status_of_keys(m);
 	return EX_OK;
 }

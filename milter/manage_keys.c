@@ -10,12 +10,14 @@
 
 #include "config.h"
 #include "crypto.h"
+#include "handoff.h"
 #include "key_check.h"
 #include "keystore.h"
 #include "log.h"
 #include "manage.h"
 #include "policy/account.h"
 #include "policy/dialect.h"
+#include "policy/route.h"
 #include "policy/smtp_reply.h"
 #include "request.h"
 #include "services.h"
@@ -698,6 +700,22 @@ manage_route_show(struct manage *m)
 	return code;
 }
 
+/* How a route hands over; NULL: it is not configured. */
+static void
+report_way(struct manage *m, const struct route *r)
+{
+	if (r == NULL) {
+		report_text(&m->report, "handoff",
+			    "none: the route is not configured");
+		return;
+	}
+	report_text(&m->report, "handoff", handoff_name(r));
+	if (r->handoff == ROUTE_TRANSPORT)
+		report_text(&m->report, "transport", r->transport);
+	else
+		report_text(&m->report, "api", r->api);
+}
+
 int
 manage_route_test(struct manage *m)
 {
@@ -718,8 +736,7 @@ manage_route_test(struct manage *m)
 	report_text(&m->report, "named", named ? named : "");
 	if (route != NULL) {
 		report_text(&m->report, "route", route->id);
-		report_text(&m->report, "handoff", "direct");
-		report_text(&m->report, "api", c->api.name);
+		report_way(m, route_find(&c->routes, route->id));
 	} else {
 		report_number(&m->report, "code", (uint64_t)refusal.code);
 		report_text(&m->report, "enhanced", refusal.enhanced);

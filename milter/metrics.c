@@ -23,12 +23,26 @@
 /* More is taken as this: a sum of nanoseconds has room for 18 such. */
 #define SECONDS_MAX 1e9
 
-enum result { SENT, DEFERRED, REFUSED, OTHERWISE, RESULTS };
-static const char *const result_names[RESULTS] = { "sent", "deferred",
+enum result { SENT, QUEUED, DEFERRED, REFUSED, OTHERWISE, RESULTS };
+static const char *const result_names[RESULTS] = { "sent", "queued", "deferred",
 						   "refused", OTHER };
 
 enum part { IMAGE, ATTACHMENT, OTHER_PART, PARTS };
 static const char *const part_names[PARTS] = { "image", "attachment", OTHER };
+
+static const char *const call_names[METRICS_CALLS] = {
+	[METRICS_CALL_ACCEPTED] = "accepted",
+	[METRICS_CALL_REFUSED] = "refused",
+	[METRICS_CALL_KEY_WRONG] = "key-wrong",
+	[METRICS_CALL_LATER] = "later",
+	[METRICS_CALL_MISFIT] = "misfit",
+	[METRICS_CALL_KNOWN] = "known",
+	[METRICS_CALL_ASSUMED] = "assumed",
+};
+
+enum delivery { ACCEPTED, BOUNCED, LATER, DELIVERIES };
+static const char *const delivery_names[DELIVERIES] = { "accepted", "refused",
+							"later" };
 
 static const char *const auth_names[METRICS_AUTH_REASONS] = {
 	[METRICS_AUTH_WRONG] = "wrong",
@@ -80,6 +94,8 @@ struct metrics {
 	struct histogram times[METRICS_TIMES];
 	atomic_ullong auth_failures[METRICS_AUTH_REASONS];
 	atomic_ullong parts_dropped[PARTS];
+	atomic_ullong calls[METRICS_CALLS];
+	atomic_ullong deliveries[DELIVERIES];
 	pthread_mutex_t lock;
 	/* Guarded by lock: */
 	size_t n_dialects, n_routes;
@@ -264,7 +280,23 @@ metrics_auth_failed(struct metrics *m, enum metrics_auth why)
 	add(&m->auth_failures[why], 1);
 }
 
+void
+metrics_call(struct metrics *m, enum metrics_call what)
+{
+	add(&m->calls[what], 1);
+}
+
+void
+metrics_delivery(struct metrics *m, size_t accepted, size_t refused,
+		 size_t later)
+{
+	add(&m->deliveries[ACCEPTED], accepted);
+	add(&m->deliveries[BOUNCED], refused);
+	add(&m->deliveries[LATER], later);
+}
+
 enum figure {
+	LMTP_CONNECTIONS,
 	SESSIONS,
 	HANDOFFS,
 	HTTP_CONNECTIONS,
@@ -374,6 +406,30 @@ write_histogram(const struct page *p, const struct metric *self)
 }
 
 static void
+write_calls(const struct page *p, const struct metric *self)
+{
+	for (size_t i = 0; i < METRICS_CALLS; i++)
+		write_with_label(p, self, "result", call_names[i],
+				 get(&p->m->calls[i]));
+}
+
+static void
+write_deliveries(const struct page *p, const struct metric *self)
+{
+	for (size_t i = 0; i < DELIVERIES; i++)
+		write_with_label(p, self, "result", delivery_names[i],
+				 get(&p->m->deliveries[i]));
+}
+
+static void
+write_apis(const struct page *p, const struct metric *self)
+{
+	for (size_t i = 0; i < p->now->n_apis; i++)
+		write_with_label(p, self, "api", p->now->apis[i].name,
+				 p->now->apis[i].up);
+}
+
+static void
 write_http_calls(const struct page *p, const struct metric *self)
 {
 	unsigned long total = p->now->http_total, failed = p->now->http_failed;
@@ -394,6 +450,8 @@ static long long
 figure(const struct metrics_now *now, enum figure which)
 {
 	switch (which) {
+	case LMTP_CONNECTIONS:
+		return now->lmtp_connections;
 	case SESSIONS:
 		return now->sessions;
 	case HANDOFFS:
@@ -446,6 +504,18 @@ static const struct metric metrics[] = {
 	{ "txmilter_auth_failures_total", "counter",
 	  "Logins and header keys that were not accepted.", write_auth_failures,
 	  0 },
+	{ "txmilter_calls_total", "counter",
+	  "Recipients the API was called for, by what came of it.", write_calls,
+	  0 },
+	{ "txmilter_deliveries_total", "counter",
+	  "Recipients out of the queue, by what Postfix was told.",
+	  write_deliveries, 0 },
+	{ "txmilter_api_up", "gauge",
+	  "0 while calls to the API are held back, for it does not answer.",
+	  write_apis, 0 },
+	{ "txmilter_lmtp_connections", "gauge",
+	  "Connections of Postfix that deliver its queue, now.", write_figure,
+	  LMTP_CONNECTIONS },
 	{ "txmilter_sessions", "gauge", "SMTP sessions now.", write_figure,
 	  SESSIONS },
 	{ "txmilter_handoffs", "gauge", "Hand-offs waiting for an API now.",

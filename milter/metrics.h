@@ -21,6 +21,8 @@ struct metrics;
  * dialects is two routes here. */
 #define METRICS_DIALECTS_MAX 16
 #define METRICS_ROUTES_MAX 200
+/* More are not shown. */
+#define METRICS_APIS_MAX 32
 #define METRICS_LABEL_MAX 128
 
 /* metrics_write() never appends more. */
@@ -34,7 +36,8 @@ void metrics_free(struct metrics **m);
 struct metrics_message {
 	const char *dialect;
 	const char *route;  /* "" when it has none */
-	const char *result; /* "sent", "deferred", "refused", else "other" */
+	const char *result; /* "sent", "queued", "deferred", "refused", else
+			     * "other" */
 	size_t bytes;
 	unsigned images, attachments, other; /* parts dropped */
 };
@@ -59,6 +62,28 @@ enum metrics_auth {
 enum metrics_auth metrics_auth_of(enum key_reason reason);
 void metrics_auth_failed(struct metrics *m, enum metrics_auth why);
 
+/* A call for one recipient is over, or was not needed. */
+enum metrics_call {
+	METRICS_CALL_ACCEPTED,
+	METRICS_CALL_REFUSED,
+	METRICS_CALL_KEY_WRONG,
+	METRICS_CALL_LATER,
+	METRICS_CALL_MISFIT,
+	METRICS_CALL_KNOWN,   /* sent before: not called */
+	METRICS_CALL_ASSUMED, /* not answered, taken for accepted */
+	METRICS_CALLS
+};
+void metrics_call(struct metrics *m, enum metrics_call what);
+
+/* Recipients of a delivery out of the queue, by what Postfix was told. */
+void metrics_delivery(struct metrics *m, size_t accepted, size_t refused,
+		      size_t later);
+
+struct metrics_api {
+	const char *name; /* letters, digits and . _ - */
+	bool up;	  /* its circuit is closed */
+};
+
 /* What others know and tell when asked. */
 struct metrics_now {
 	int64_t started; /* the process; seconds of the real-time clock */
@@ -68,6 +93,9 @@ struct metrics_now {
 	unsigned long http_total, http_failed; /* over; those without answer */
 	size_t cached_keys, local_keys, limited_names;
 	unsigned long cache_hits, cache_misses;
+	unsigned lmtp_connections;
+	const struct metrics_api *apis;
+	size_t n_apis;
 	bool draining;
 };
 

@@ -27,7 +27,8 @@ void plan_seal(const struct crypto_seal *s, const char *plan, size_t len,
 	       plan_header_fn *fn, void *arg);
 
 /* The plan's text from the values of the headers one after the other, added
- * to plan_r, which may hold a key then. False when it does not verify. */
+ * to plan_r, which may hold a key then: wipe it. False, and nothing added, when
+ * it does not verify, or plan_r is full. */
 bool plan_unseal(const struct crypto_seal *s, const char *values, size_t len,
 		 struct dynbuf *plan_r);
 

@@ -9,6 +9,7 @@
 #include "key_check.h"
 #include "log.h"
 #include "metrics.h"
+#include "sent_memory.h"
 #include "services.h"
 
 /* What a reload keeps for the stop: memory that can grow without bound must
@@ -30,9 +31,11 @@ void
 reload_key_settings(const struct services *s, const struct config *c,
 		    struct key_check_settings *settings_r)
 {
+	const struct config_api *api = config_main_api(c);
+
 	*settings_r = (struct key_check_settings){
-		.url = c->api.url,
-		.format = c->api.format,
+		.url = api ? api->url : "",
+		.format = api ? api->format : NULL,
 		.local = s->keystore,
 		.ask_api = c->ask_api,
 		.ask_account = c->ask_account,
@@ -67,6 +70,7 @@ put_in_force(struct services *s, struct config *fresh)
 	keep(before);
 	atomic_store(&s->config, fresh);
 	reload_key_settings(s, fresh, &settings);
+	sent_memory_keep_for(s->sent, fresh->remember_sent);
 	key_check_reconfigure(s->keys, &settings);
 	/* What txmilterctl log-level set stays, unless the file changed. */
 	if (fresh->log_level != before->log_level)

@@ -11,8 +11,9 @@
  * What is added counts at once and is on disk by the next sent_memory_flush():
  * a crash forgets the last second, and an API that knows idempotency keys does
  * not mind. Two tables on disk take turns, so that forgetting is emptying the
- * older one: a record is kept for `seconds` at least and twice that at most.
- * When disk is full, memory is what is lost, not mail. Thread-safe.
+ * older one: a record is kept for `seconds` at least and twice that at most;
+ * less when there are too many or the map is full, since memory is what is
+ * lost then, not mail. Thread-safe.
  */
 #ifndef TXM_MILTER_SENT_MEMORY_H
 #define TXM_MILTER_SENT_MEMORY_H
@@ -23,6 +24,8 @@
 #define SENT_KEY_LEN 16
 /* Not on disk yet; over this what is added is forgotten (logged). */
 #define SENT_PENDING_MAX 100000
+/* Of one table, before its turn ends early: some 40 MB on disk. */
+#define SENT_RECORDS_MAX 1000000
 
 struct sent_memory;
 struct store;
@@ -32,7 +35,9 @@ struct sent_memory *sent_memory_new(struct store *store);
 /* After a last flush of the caller's. */
 void sent_memory_free(struct sent_memory **m);
 
-/* For how long from now on; 0: nothing is remembered and nothing found. */
+/* For how long from now on; 0: nothing is remembered and nothing found, and
+ * what is on disk goes with the next flush. To be told before the first one:
+ * until then it is 0. */
 void sent_memory_keep_for(struct sent_memory *m, unsigned seconds);
 
 bool sent_memory_has(struct sent_memory *m, const uint8_t key[SENT_KEY_LEN]);

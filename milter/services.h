@@ -13,18 +13,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "api_service.h"
 #include "control.h"
 
 struct config;
 struct dynbuf;
-struct http_pool;
 struct key_cache;
 struct key_check;
 struct keystore;
 struct metrics;
 struct pool_wake;
 struct rate_limit;
-struct retry_memory;
+struct sent_memory;
+struct crypto_seal;
+struct lmtp_agent;
 
 struct services {
 	/* The snapshot of now: read it once for each message. Older ones stay
@@ -38,10 +40,12 @@ struct services {
 	struct keystore *keystore;
 	struct metrics *metrics;
 	struct rate_limit *limits;
-	struct http_pool *http;
+	struct api_services apis;
+	const struct crypto_seal *seal; /* of plans */
+	struct lmtp_agent *lmtp;
 	struct key_cache *key_cache;
 	struct key_check *keys;
-	struct retry_memory *retries;
+	struct sent_memory *sent;
 	struct pool_wake *pool;
 	atomic_uint handoffs; /* waiting for an API now */
 	atomic_uint sessions; /* connections of Postfix */

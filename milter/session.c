@@ -7,6 +7,7 @@
 
 #include "auth_throttle.h"
 #include "config.h"
+#include "crypto.h"
 #include "handoff.h"
 #include "key_wait.h"
 #include "log.h"
@@ -17,7 +18,9 @@
 #include "policy/header_text.h"
 #include "policy/judge.h"
 #include "policy/message.h"
+#include "policy/edits.h"
 #include "policy/outgoing.h"
+#include "policy/requeue.h"
 #include "services.h"
 #include "trial.h"
 
@@ -39,7 +42,7 @@ struct story {
 	const struct identity *identity; /* NULL: nobody */
 	const struct dialect *dialect;
 	const struct verdict *verdict;
-	struct handoff_result handoff;
+	struct handoff handoff;
 	struct smtp_reply reply;
 };
 
@@ -261,11 +264,12 @@ choose_dialect(const struct session *s, const struct account *a)
 }
 
 static const char *
-result_word(const struct smtp_reply *reply)
+result_word(const struct story *t)
 {
-	return reply->code == 250  ? "sent"
-	       : reply->code < 500 ? "deferred"
-				   : "refused";
+	return t->handoff.kind == HANDOFF_SENT	   ? "sent"
+	       : t->handoff.kind == HANDOFF_QUEUED ? "queued"
+	       : t->reply.code < 500		   ? "deferred"
+						   : "refused";
 }
 
 static void
@@ -275,7 +279,7 @@ count_story(const struct session *s, const struct story *t,
 	const struct metrics_message what = {
 		.dialect = t->dialect->name,
 		.route = route,
-		.result = result_word(&t->reply),
+		.result = result_word(t),
 		.bytes = message_bytes(s->message),
 		.images = counts->images,
 		.attachments = counts->attachments,
@@ -292,6 +296,7 @@ log_story(const struct session *s, const struct story *t)
 	const struct outgoing *o = t->verdict->outgoing;
 	const char *route = o && o->route_id ? o->route_id : "";
 	struct body_counts counts;
+	char submission[2 * SUBMISSION_ID_LEN + 1];
 	char reply[SMTP_REPLY_TEXT_MAX + 32];
 	char route_q[LOG_QUOTE_SIZE];
 	char reply_q[LOG_QUOTE_SIZE];
@@ -300,15 +305,16 @@ log_story(const struct session *s, const struct story *t)
 	count_story(s, t, &counts, route);
 	(void)snprintf(reply, sizeof(reply), "%d %s %s", t->reply.code,
 		       t->reply.enhanced, t->reply.text);
+	crypto_hex(submission, t->handoff.submission, SUBMISSION_ID_LEN);
 	log_info(t->queue_id,
 		 "message result=%s key=%s account=%s dialect=%s route=%s "
-		 "handoff=%s rcpts=%zu accepted=%zu bytes=%zu parts=%u "
-		 "dropped=images:%u,attachments:%u,other:%u%s%s api_ms=%u "
-		 "reply=%s",
-		 result_word(&t->reply), id ? id->key_id : "-",
+		 "handoff=%s submission=%s rcpts=%zu accepted=%zu bytes=%zu "
+		 "parts=%u dropped=images:%u,attachments:%u,other:%u%s%s "
+		 "api_ms=%u reply=%s",
+		 result_word(t), id ? id->key_id : "-",
 		 id ? id->account->id : "-", t->dialect->name,
-		 log_quote(route_q, route), o ? "direct" : "none",
-		 message_n_recipients(s->message), t->handoff.accepted,
+		 log_quote(route_q, route), o ? t->handoff.way : "none",
+		 o ? submission : "-", message_n_recipients(s->message), t->handoff.accepted,
 		 message_bytes(s->message), counts.parts, counts.images,
 		 counts.attachments, counts.other,
 		 counts.rest_unread ? ",rest:unread" : "",
@@ -316,53 +322,69 @@ log_story(const struct session *s, const struct story *t)
 		 t->handoff.waited_ms, log_quote(reply_q, reply));
 }
 
-/* An account that was made here without a key for the API. */
-static bool
-has_api_key(const struct story *t, struct smtp_reply *reply)
+/* Removed, and without effect; but somebody tries something. */
+static void
+log_forged(const struct session *s, const char *queue_id)
 {
-	if (t->identity->key[0] != '\0')
-		return true;
-	log_error(t->queue_id,
-		  "account %s has no API key: see txmilterctl key "
-		  "add --api-key-file",
-		  t->identity->account->id);
-	smtp_reply_set(reply, 451, "4.3.5",
-		       "The relay has no API key for this account");
-	return false;
+	unsigned n = requeue_forged(s->message);
+
+	if (n > 0)
+		log_warning(queue_id, "forged headers=%u: the client sent " 
+			    REQUEUE_OWN_PREFIX " headers, which are ignored",
+			    n);
 }
 
 static void
 judge_and_hand_over(struct session *s, struct story *t, struct verdict *v)
 {
+	struct handoff *h = &t->handoff;
+
 	judge(s->message, t->identity ? t->identity->account : NULL, t->dialect,
-	      v);
+	      &s->config->routes, v);
 	if (v->kind == VERDICT_REFUSE) {
 		t->reply = v->reply;
 		return;
 	}
-	if (!has_api_key(t, &t->reply))
-		return;
-	handoff_direct(s->services, s->config, t->queue_id, t->identity,
-		       v->outgoing, &t->handoff);
-	t->reply = t->handoff.reply;
-	metrics_time(s->services->metrics, METRICS_HANDOFF,
-		     t->handoff.waited_ms / 1000.0);
+	*h = (struct handoff){
+		.services = s->services,
+		.config = s->config,
+		.queue_id = t->queue_id,
+		.identity = t->identity,
+		.dialect = t->dialect,
+		.message = s->message,
+		.outgoing = v->outgoing,
+	};
+	handoff(h);
+	if (h->kind == HANDOFF_NOT)
+		t->reply = h->reply;
+	else
+		smtp_reply_set(&t->reply, 250, "2.0.0", "Accepted");
+	if (h->waited_ms > 0)
+		metrics_time(s->services->metrics, METRICS_HANDOFF,
+			     h->waited_ms / 1000.0);
 }
 
 void
-session_end(struct session *s, const char *queue_id, struct smtp_reply *reply_r)
+session_end(struct session *s, const char *queue_id,
+	    struct session_outcome *outcome_r)
 {
 	struct identity *id = NULL;
 	struct verdict verdict = { .kind = VERDICT_REFUSE };
-	struct story t = { .queue_id = queue_id, .verdict = &verdict };
+	struct story t = {
+		.queue_id = queue_id,
+		.verdict = &verdict,
+		.handoff.kind = HANDOFF_NOT,
+	};
 	bool known;
 
+	*outcome_r = (struct session_outcome){ 0 };
 	if (s->message == NULL) {
-		smtp_reply_set(reply_r, 451, "4.3.0", "No message is open");
+		smtp_reply_set(&outcome_r->reply, 451, "4.3.0",
+			       "No message is open");
 		return;
 	}
 	if (atomic_load(&s->services->draining)) {
-		smtp_reply_set(reply_r, 451, "4.3.2",
+		smtp_reply_set(&outcome_r->reply, 451, "4.3.2",
 			       "The relay takes no new mail now");
 		log_info(queue_id, "message result=deferred reason=draining");
 		session_reset(s);
@@ -372,10 +394,12 @@ session_end(struct session *s, const char *queue_id, struct smtp_reply *reply_r)
 	known = identify(s, &id, &t.reply);
 	t.identity = id;
 	t.dialect = choose_dialect(s, id != NULL ? id->account : NULL);
+	log_forged(s, queue_id);
 	if (known)
 		judge_and_hand_over(s, &t, &verdict);
 	log_story(s, &t);
-	*reply_r = t.reply;
+	outcome_r->reply = t.reply;
+	outcome_r->edits = t.handoff.edits;
 	verdict_clear(&verdict);
 	identity_free(&id);
 	session_reset(s);
@@ -391,7 +415,7 @@ session_end_trial(struct session *s, struct dynbuf *out)
 	if (t == NULL || s->message == NULL)
 		return false;
 	d = choose_dialect(s, t->account);
-	judge(s->message, t->account, d, &verdict);
+	judge(s->message, t->account, d, &s->config->routes, &verdict);
 	trial_write(t, s->config, d, s->message, &verdict, out);
 	verdict_clear(&verdict);
 	session_reset(s);

@@ -16,6 +16,7 @@
 #include "policy/smtp_reply.h"
 
 struct dynbuf;
+struct edits;
 struct services;
 struct session;
 struct trial;
@@ -41,11 +42,19 @@ void session_headers_done(struct session *s);
 /* True when no later byte can matter. */
 bool session_body(struct session *s, const char *data, size_t len);
 
+/* What Postfix shall do with a message. */
+struct session_outcome {
+	struct smtp_reply reply; /* what the client hears */
+	/* 250: NULL when Postfix shall forget the message, for the API has it;
+	 * else what is to be changed in it before Postfix queues it. The
+	 * caller's to free. */
+	struct edits *edits;
+};
+
 /* The message is complete: judges it and hands it over. Waits for the key
- * check and the API. reply_r is what the client hears; 250 means the message
- * is at the API and Postfix shall forget it. */
+ * check and the API. */
 void session_end(struct session *s, const char *queue_id,
-		 struct smtp_reply *reply_r);
+		 struct session_outcome *outcome_r);
 
 /* Instead of it, for a message that is only tried: true when it is one; what
  * came of it is appended to out. Waits for nothing. */

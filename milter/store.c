@@ -43,7 +43,8 @@
 static const char *const table_names[STORE_TABLES] = {
 	[STORE_KEYS] = "keys",		 [STORE_RETRY] = "retry",
 	[STORE_ACCOUNTS] = "accounts",	 [STORE_LOCAL_KEYS] = "local_keys",
-	[STORE_LAST_USED] = "last_used",
+	[STORE_LAST_USED] = "last_used", [STORE_SENT_A] = "sent_a",
+	[STORE_SENT_B] = "sent_b",
 };
 
 struct store {

@@ -23,6 +23,8 @@ enum store_table {
 	STORE_ACCOUNTS,	  /* made here: account id -> record */
 	STORE_LOCAL_KEYS, /* made here: SHA-256 of the key -> record */
 	STORE_LAST_USED,  /* beginning of that hash -> time */
+	STORE_SENT_A,	  /* idempotency keys of what an API has taken; */
+	STORE_SENT_B,	  /* the two take turns (sent_memory) */
 	STORE_TABLES
 };
 

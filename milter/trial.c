@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "config.h"
+#include "handoff.h"
 #include "key_check.h"
 #include "key_wait.h"
 #include "keystore.h"
@@ -18,6 +19,7 @@
 #include "policy/judge.h"
 #include "policy/message.h"
 #include "policy/outgoing.h"
+#include "policy/route.h"
 #include "policy/trace.h"
 #include "report.h"
 #include "request.h"
@@ -120,10 +122,10 @@ trial_free(struct trial **tp)
 }
 
 static void
-write_verdict(struct report *r, const struct trial *t, const struct config *c,
-	      const struct dialect *d, const struct message *m,
-	      const struct verdict *v)
+write_verdict(struct report *r, const struct trial *t, const struct dialect *d,
+	      const struct message *m, const struct verdict *v)
 {
+	const struct route *route;
 	bool good = v->kind == VERDICT_HAND_OVER;
 	char reply[SMTP_REPLY_TEXT_MAX + 32] =
 	    "250 2.0.0 if the API accepts it";
@@ -141,10 +143,18 @@ write_verdict(struct report *r, const struct trial *t, const struct config *c,
 	report_number(r, "body_bytes", message_bytes(m));
 	if (!good)
 		return;
+	route = v->outgoing->route;
 	report_text(r, "route",
 		    v->outgoing->route_id ? v->outgoing->route_id : "");
-	report_text(r, "handoff", "direct");
-	report_text(r, "api", c->api.name);
+	if (route == NULL) {
+		report_text(r, "handoff", "none: the route is not configured");
+		return;
+	}
+	report_text(r, "handoff", handoff_name(route));
+	if (route->handoff == ROUTE_TRANSPORT)
+		report_text(r, "transport", route->transport);
+	else
+		report_text(r, "api", route->api);
 }
 
 static void
@@ -184,14 +194,14 @@ write_parts(struct report *r, const struct trace *t)
 
 /* The request for one recipient, as the API would get it. */
 static void
-write_request(struct report *r, const struct config *c,
+write_request(struct report *r, const struct api_format *f,
 	      const struct outgoing *o, size_t i, const struct dynbuf *shared)
 {
 	char name[32] = "request";
 	DYNBUF_AUTO whole;
 
 	dynbuf_init(&whole, API_REQUEST_MAX);
-	if (!c->api.format->recipient_piece(&o->recipients[i], &whole) ||
+	if (!f->recipient_piece(&o->recipients[i], &whole) ||
 	    !dynbuf_add(&whole, shared->data, shared->len))
 		return;
 	if (i > 0)
@@ -205,13 +215,17 @@ write_requests(struct report *r, const struct config *c,
 	       const struct verdict *v)
 {
 	const struct outgoing *o = v->outgoing;
+	const struct api_format *f;
 	DYNBUF_AUTO shared;
 
 	dynbuf_init(&shared, API_REQUEST_MAX);
-	if (!c->api.format->shared_piece(o, &shared))
+	if (o->route == NULL || o->route->handoff == ROUTE_TRANSPORT)
+		return;
+	f = config_api(c, o->route->api)->format;
+	if (!f->shared_piece(o, &shared))
 		return;
 	for (size_t i = 0; i < o->n_recipients && i < REQUESTS_SHOWN; i++)
-		write_request(r, c, o, i, &shared);
+		write_request(r, f, o, i, &shared);
 	if (o->n_recipients > REQUESTS_SHOWN)
 		report_note(r, "and %zu more requests, to the other recipients",
 			    o->n_recipients - REQUESTS_SHOWN);
@@ -248,7 +262,7 @@ trial_write(const struct trial *t, const struct config *c,
 	dynbuf_init(&text, TRIAL_ANSWER_MAX);
 	trace_judge_headers(t->trace, d);
 	report_begin(&r, t->json && !t->page, &text);
-	write_verdict(&r, t, c, d, m, v);
+	write_verdict(&r, t, d, m, v);
 	write_headers(&r, t->trace);
 	write_parts(&r, t->trace);
 	if (v->kind == VERDICT_HAND_OVER)

@@ -157,6 +157,47 @@ address_equal(const char *a, const char *b)
 	       strcasecmp(at_a, at_b) == 0;
 }
 
+/* The next letter of a local part that ends at `end`; -1: it is over. */
+static int
+next_letter(const char **s, const char *end, bool quoted)
+{
+	if (quoted && *s < end && **s == '\\')
+		(*s)++;
+	return *s < end ? (unsigned char)*(*s)++ : -1;
+}
+
+/* Takes the quotes off. */
+static bool
+unquote(const char **s, const char **end)
+{
+	if (*end - *s < 2 || **s != '"' || (*end)[-1] != '"')
+		return false;
+	(*s)++;
+	(*end)--;
+	return true;
+}
+
+bool
+address_same(const char *a, const char *b)
+{
+	const char *end_a = strrchr(a, '@'), *end_b = strrchr(b, '@');
+	bool quoted_a, quoted_b;
+	int letter;
+
+	if (end_a == NULL || end_b == NULL)
+		return strcmp(a, b) == 0;
+	if (strcasecmp(end_a, end_b) != 0)
+		return false;
+	quoted_a = unquote(&a, &end_a);
+	quoted_b = unquote(&b, &end_b);
+	do {
+		letter = next_letter(&a, end_a, quoted_a);
+		if (letter != next_letter(&b, end_b, quoted_b))
+			return false;
+	} while (letter >= 0);
+	return true;
+}
+
 bool
 address_is_whole(const char *raw, size_t len, const char *addr)
 {

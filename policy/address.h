@@ -43,6 +43,10 @@ void mailbox_list_clear(struct mailbox_list *list);
  * case. */
 bool address_equal(const char *a, const char *b);
 
+/* The same, and quotes around a local part are no part of it: "a b"@x is
+ * a b@x, as mail servers know it. */
+bool address_same(const char *a, const char *b);
+
 /* False when the parser took only the front of it: "a@b@c" is read as a@b. */
 bool address_is_whole(const char *raw, size_t len, const char *addr);
 

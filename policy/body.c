@@ -21,6 +21,7 @@ struct slot {
 	struct dynbuf data; /* decoded, not yet UTF-8 */
 	char *charset;
 	bool flowed;
+	bool whole; /* it is no part but the message itself */
 	bool full; /* a part went into it whole */
 };
 
@@ -76,6 +77,7 @@ slot_clear(struct slot *s)
 	dynbuf_clear(&s->data);
 	free(s->charset);
 	s->charset = NULL;
+	s->whole = false;
 	s->full = false;
 }
 
@@ -168,6 +170,7 @@ part_begin(void *arg, const struct mime_part *part)
 		return MIME_WANT_NOT;
 	slot_clear(slot);
 	slot->flowed = part->flowed;
+	slot->whole = part->depth == 0;
 	if (part->charset != NULL) {
 		slot->charset = strdup(part->charset);
 		if (slot->charset == NULL)
@@ -344,7 +347,7 @@ take(struct slot *s, size_t *len_r)
 		return dynbuf_steal(&s->data, len_r);
 	dynbuf_init(&out, 3 * s->data.max);
 	add_without_nul(&out, s->data.data, s->data.len);
-	slot_clear(s);
+	slot_clear(s); /* not whole any more */
 	return dynbuf_steal(&out, len_r);
 }
 
@@ -367,6 +370,12 @@ body_end(struct body *b, char **text_r, size_t *len_r)
 			  "a text part, as HTML: there is no HTML part");
 	*text_r = take(&b->text, len_r);
 	return BODY_TEXT;
+}
+
+bool
+body_is_whole(const struct body *b)
+{
+	return b->html.whole && !b->counts.replaced;
 }
 
 bool

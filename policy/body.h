@@ -46,6 +46,10 @@ enum body_kind { BODY_NONE, BODY_HTML, BODY_TEXT };
  * message is refused for that reason; not set: there was nothing usable. */
 enum body_kind body_end(struct body *b, char **text_r, size_t *len_r);
 
+/* BODY_HTML: it is the whole body of the message, and none of its bytes was
+ * replaced: sent on as it came it says the same. */
+bool body_is_whole(const struct body *b);
+
 /* BODY_TEXT: its line breaks may be soft (RFC 3676). */
 bool body_is_flowed(const struct body *b);
 

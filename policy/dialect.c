@@ -90,5 +90,14 @@ dialect_read(const struct dialect *d, struct message *m,
 		if (!read_rule(&r, rule))
 			return false;
 	}
-	return d->finish(&r, m);
+	return d->finish(&r) && d->body(&r, m);
+}
+
+bool
+dialect_read_body(const struct dialect *d, struct message *m,
+		  struct outgoing *outgoing, struct smtp_reply *refusal)
+{
+	struct reading r = { m, NULL, outgoing, refusal };
+
+	return d->body(&r, m);
 }

@@ -21,6 +21,9 @@
 #include "smtp_reply.h"
 #include "utf8.h"
 
+#define TEMPLATE "X-Transactional-Template"
+#define VARIABLES "X-Transactional-Variables"
+
 /* The API refuses longer tags. */
 #define TAG_MAX 18
 /* Not documented; ids are 22 characters. */
@@ -223,8 +226,8 @@ static const struct header_rule rules[] = {
 	{ "X-Auth-APIKey", HEADER_UNREAD, true, NULL },
 	{ "X-Transactional-Route", HEADER_DECODED, true, read_route },
 	{ "X-Transactional-Tag", HEADER_DECODED, true, read_tag },
-	{ "X-Transactional-Template", HEADER_DECODED, true, read_template },
-	{ "X-Transactional-Variables", HEADER_DECODED, true, read_variables },
+	{ TEMPLATE, HEADER_DECODED, true, read_template },
+	{ VARIABLES, HEADER_DECODED, true, read_variables },
 	{ "From", HEADER_RAW, false, read_from },
 	{ "To", HEADER_RAW, false, read_to },
 	{ "Subject", HEADER_DECODED, false, read_subject },
@@ -265,7 +268,14 @@ text_to_html(struct outgoing *o, const char *text, size_t len, bool flowed)
 }
 
 static bool
-finish(struct reading *r, struct message *m)
+finish(struct reading *r)
+{
+	r->outgoing->return_path = copy(message_sender(r->message));
+	return true;
+}
+
+static bool
+read_body(struct reading *r, struct message *m)
 {
 	struct body *b = message_body_state(m);
 	struct outgoing *o = r->outgoing;
@@ -273,7 +283,6 @@ finish(struct reading *r, struct message *m)
 	char *text;
 	bool ok;
 
-	o->return_path = copy(message_sender(m));
 	switch (message_take_body(m, &text, &len)) {
 	case BODY_HTML:
 		o->html = text;
@@ -294,10 +303,25 @@ finish(struct reading *r, struct message *m)
 	}
 }
 
+/* Variables are for Jinja2 in the text, with and without a template. */
+static const char *
+needs_api(const struct outgoing *o)
+{
+	if (o->template_id != NULL)
+		return TEMPLATE;
+	return o->variables != NULL ? VARIABLES : NULL;
+}
+
+/* "All other headers are automatically discarded and ignored." */
 const struct dialect dialect_emaildelivery = {
 	.name = "emaildelivery",
 	.rules = rules,
 	.key_header = "X-Auth-APIKey",
 	.route_header = "X-Transactional-Route",
 	.finish = finish,
+	.body = read_body,
+	.keeps_others = false,
+	.completes_to = true,
+	.html_only = true,
+	.needs_api = needs_api,
 };

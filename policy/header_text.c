@@ -358,3 +358,83 @@ header_text(const char *raw, size_t len, char **text_r)
 	*text_r = text;
 	return HEADER_TEXT_OK;
 }
+
+/* --- writing -------------------------------------------------------------- */
+
+/* A line may have 998 bytes (RFC 5322, section 2.1.1) and should have 78. */
+#define PLAIN_PHRASE_MAX 200
+/* RFC 2047, section 2: 75 bytes a word, "=?utf-8?B??=" taken off, as base64. */
+#define WORD_TEXT_MAX 45
+
+/* Text that looks like a word would be read as one. */
+static bool
+is_plain_phrase(const char *name, size_t len)
+{
+	return len <= PLAIN_PHRASE_MAX && utf8_is_ascii(name, len) &&
+	       strstr(name, "=?") == NULL;
+}
+
+/* atext and blanks (RFC 5322, section 3.2.3): needs no quotes. */
+static bool
+is_atoms(const char *name)
+{
+	static const char atext[] = "abcdefghijklmnopqrstuvwxyz"
+				    "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789!#$%&'*+-/=?^_`{|}~ ";
+
+	return name[strspn(name, atext)] == '\0' && strstr(name, "  ") == NULL;
+}
+
+static void
+add_quoted(GString *out, const char *name)
+{
+	g_string_append_len(out, "\"", 1);
+	for (; *name != '\0'; name++) {
+		if (*name == '"' || *name == '\\')
+			g_string_append_len(out, "\\", 1);
+		g_string_append_len(out, name, 1);
+	}
+	g_string_append_len(out, "\"", 1);
+}
+
+static void
+add_words(GString *out, const char *name, size_t len)
+{
+	while (len > 0) {
+		size_t n = 0, next = utf8_char_len(name, len);
+		char *payload;
+
+		while (next > 0 && n + next <= WORD_TEXT_MAX) {
+			n += next;
+			next = utf8_char_len(name + n, len - n);
+		}
+		if (n == 0)
+			break; /* not UTF-8 */
+		payload = g_base64_encode((const guchar *)name, n);
+		g_string_append_printf(out, "%s=?utf-8?B?%s?=",
+				       out->len > 0 ? "\n " : "", payload);
+		g_free(payload);
+		name += n;
+		len -= n;
+	}
+}
+
+char *
+header_phrase(const char *name)
+{
+	size_t len = strlen(name);
+	GString *out = g_string_sized_new(len + 16);
+	char *text;
+
+	if (!is_plain_phrase(name, len))
+		add_words(out, name, len);
+	else if (len > 0 && is_atoms(name))
+		g_string_append(out, name);
+	else
+		add_quoted(out, name);
+	text = strdup(out->str);
+	if (text == NULL)
+		abort();
+	g_string_free(out, TRUE);
+	return text;
+}

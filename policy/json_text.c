@@ -298,6 +298,40 @@ json_object_int(const struct json_object *o, const char *name, int64_t *value_r)
 }
 
 enum json_found
+json_object_object(const struct json_object *o, const char *name,
+		   const struct json_object **value_r)
+{
+	json_t *value = member(o, name);
+
+	if (value == NULL)
+		return JSON_ABSENT;
+	if (!json_is_object(value))
+		return JSON_OTHER_TYPE;
+	*value_r = wrap(value);
+	return JSON_FOUND;
+}
+
+enum json_found
+json_object_items(const struct json_object *o, const char *name,
+		  json_item_fn *fn, void *arg)
+{
+	const json_t *array = member(o, name);
+	size_t i;
+	json_t *item;
+
+	if (array == NULL)
+		return JSON_ABSENT;
+	if (!json_is_array(array))
+		return JSON_OTHER_TYPE;
+	json_array_foreach(array, i, item)
+	{
+		if (!json_is_object(item) || !fn(arg, wrap(item)))
+			return JSON_OTHER_TYPE;
+	}
+	return JSON_FOUND;
+}
+
+enum json_found
 json_object_strings(const struct json_object *o, const char *name,
 		    json_string_fn *fn, void *arg)
 {

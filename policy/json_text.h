@@ -62,6 +62,17 @@ enum json_found json_object_bool(const struct json_object *o, const char *name,
 enum json_found json_object_int(const struct json_object *o, const char *name,
 				int64_t *value_r);
 
+/* A member that is an object; it lives as long as o does. */
+enum json_found json_object_object(const struct json_object *o,
+				   const char *name,
+				   const struct json_object **value_r);
+
+/* An array of objects: calls fn for each. JSON_OTHER_TYPE also when fn said
+ * false. */
+typedef bool json_item_fn(void *arg, const struct json_object *item);
+enum json_found json_object_items(const struct json_object *o, const char *name,
+				  json_item_fn *fn, void *arg);
+
 /* An array of strings: calls fn for each. JSON_OTHER_TYPE also when fn said
  * false. */
 typedef bool json_string_fn(void *arg, const char *s);

@@ -8,6 +8,7 @@
 #include "dialect.h"
 #include "message.h"
 #include "outgoing.h"
+#include "route.h"
 
 static void
 refuse_nobody(const struct dialect *d, struct smtp_reply *reply)
@@ -65,7 +66,8 @@ may_send(const struct account *a, const struct outgoing *o,
 
 void
 judge(struct message *m, const struct account *account,
-      const struct dialect *dialect, struct verdict *v)
+      const struct dialect *dialect, const struct route_list *routes,
+      struct verdict *v)
 {
 	const struct smtp_reply *refusal = message_refusal(m);
 
@@ -83,11 +85,13 @@ judge(struct message *m, const struct account *account,
 		return;
 	}
 	v->outgoing = outgoing_new();
-	if (dialect_read(dialect, m, account, v->outgoing, &v->reply) &&
-	    may_send(account, v->outgoing, &v->reply))
-		v->kind = VERDICT_HAND_OVER;
-	else
+	if (!dialect_read(dialect, m, account, v->outgoing, &v->reply) ||
+	    !may_send(account, v->outgoing, &v->reply)) {
 		outgoing_free(&v->outgoing);
+		return;
+	}
+	v->outgoing->route = route_find(routes, v->outgoing->route_id);
+	v->kind = VERDICT_HAND_OVER;
 }
 
 void

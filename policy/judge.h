@@ -14,6 +14,7 @@ struct account;
 struct dialect;
 struct message;
 struct outgoing;
+struct route_list;
 
 enum verdict_kind { VERDICT_REFUSE, VERDICT_HAND_OVER };
 
@@ -25,9 +26,11 @@ struct verdict {
 
 /* Ends the message's body and judges it. account: who sends it; NULL is
  * nobody, and refused. Only an address that the account may send as is handed
- * over. */
+ * over, by what `routes` says of its route (outgoing->route; NULL when they say
+ * nothing). */
 void judge(struct message *m, const struct account *account,
-	   const struct dialect *dialect, struct verdict *verdict_r);
+	   const struct dialect *dialect, const struct route_list *routes,
+	   struct verdict *verdict_r);
 
 void verdict_clear(struct verdict *v);
 

@@ -8,6 +8,7 @@
 
 #include "address.h"
 #include "dialect.h"
+#include "dynbuf.h"
 #include "trace.h"
 
 struct message {
@@ -16,6 +17,9 @@ struct message {
 	GHashTable *seen;      /* recipients, domain in lower case */
 	GArray *headers;       /* of struct message_header */
 	unsigned header_count;
+	struct dynbuf names; /* of all headers, each with its NUL */
+	unsigned *name_at;   /* where each begins in them */
+	size_t n_names, name_room;
 	size_t header_bytes;
 	struct body *body;
 	size_t body_bytes;
@@ -41,6 +45,7 @@ message_new(const char *sender)
 	m->recipients = g_ptr_array_new_with_free_func(g_free);
 	m->headers = g_array_new(FALSE, FALSE, sizeof(struct message_header));
 	g_array_set_clear_func(m->headers, clear_header);
+	dynbuf_init(&m->names, MESSAGE_HEADERS_KEPT_MAX);
 	m->body = body_new();
 	if (*sender != '\0' && !address_is_plain(sender))
 		smtp_reply_set(&m->refusal, 550, "5.1.7",
@@ -60,6 +65,8 @@ message_free(struct message **mp)
 	if (m->seen != NULL)
 		g_hash_table_unref(m->seen);
 	g_array_unref(m->headers);
+	dynbuf_clear(&m->names);
+	free(m->name_at);
 	body_free(&m->body);
 	g_free(m);
 	*mp = NULL;
@@ -145,6 +152,35 @@ within_bounds(struct message *m, const char *name, size_t len)
 	return true;
 }
 
+/* Counts bytes that are kept. False: refusal set. */
+static bool
+may_keep(struct message *m, size_t len)
+{
+	m->header_bytes += len;
+	if (m->header_bytes <= MESSAGE_HEADERS_KEPT_MAX)
+		return true;
+	smtp_reply_set(&m->refusal, 550, "5.6.0",
+		       "The headers are longer than %d bytes",
+		       MESSAGE_HEADERS_KEPT_MAX);
+	return false;
+}
+
+static bool
+keep_name(struct message *m, const char *name)
+{
+	if (!may_keep(m, strlen(name) + 1))
+		return false;
+	if (m->n_names == m->name_room) {
+		m->name_room = m->name_room > 0 ? 2 * m->name_room : 32;
+		m->name_at =
+		    reallocarray(m->name_at, m->name_room, sizeof(*m->name_at));
+		if (m->name_at == NULL)
+			abort();
+	}
+	m->name_at[m->n_names++] = (unsigned)m->names.len;
+	return dynbuf_add(&m->names, name, strlen(name) + 1);
+}
+
 void
 message_header(struct message *m, const char *name, const char *value,
 	       size_t len)
@@ -152,18 +188,13 @@ message_header(struct message *m, const char *name, const char *value,
 	struct message_header h;
 
 	trace_header(m->trace, name, value, len);
-	if (is_refused(m) || !within_bounds(m, name, len))
+	if (is_refused(m) || !within_bounds(m, name, len) ||
+	    !keep_name(m, name))
 		return;
 	body_header(m->body, name, value, len);
-	if (dialect_any_rule(name) == NULL || message_find(m, name) != NULL)
+	if (dialect_any_rule(name) == NULL || message_find(m, name) != NULL ||
+	    !may_keep(m, len))
 		return;
-	m->header_bytes += len;
-	if (m->header_bytes > MESSAGE_HEADERS_KEPT_MAX) {
-		smtp_reply_set(&m->refusal, 550, "5.6.0",
-			       "The headers are longer than %d bytes",
-			       MESSAGE_HEADERS_KEPT_MAX);
-		return;
-	}
 	h.name = g_strdup(name);
 	h.value = g_malloc(len + 1);
 	memcpy(h.value, value, len);
@@ -210,6 +241,18 @@ message_find(const struct message *m, const char *name)
 			return h;
 	}
 	return NULL;
+}
+
+size_t
+message_n_headers(const struct message *m)
+{
+	return m->n_names;
+}
+
+const char *
+message_header_name(const struct message *m, size_t i)
+{
+	return m->names.data + m->name_at[i];
 }
 
 const struct smtp_reply *

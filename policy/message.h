@@ -2,9 +2,9 @@
 /*
  * message: a message while it arrives, one call per milter event.
  *
- * It keeps the envelope, the first occurrence of each header some dialect
- * knows (header names of all dialects are one table, see dialect.h), and of
- * the body what body.h keeps. The first thing found that makes the message
+ * It keeps the envelope, the names of all headers, the first occurrence of each
+ * header some dialect knows (header names of all dialects are one table, see
+ * dialect.h), and of the body what body.h keeps. The first thing found that makes the message
  * impossible is remembered as its refusal; everything after that is ignored,
  * for the milter protocol's no-reply mode lets nobody be told before the end.
  *
@@ -26,7 +26,7 @@
  * that if there is one (cleanup_out_header): what is longer than 54,000 bytes
  * may have been cut. Name and value together. */
 #define MESSAGE_HEADER_MAX 53900
-/* All headers that are kept, together. */
+/* All that is kept of the headers, together. */
 #define MESSAGE_HEADERS_KEPT_MAX 1048576
 
 struct message_header {
@@ -64,6 +64,10 @@ const char *message_recipient_at(const struct message *m, size_t i);
  * are ever found. */
 const struct message_header *message_find(const struct message *m,
 					  const char *name);
+
+/* The names of all headers, in their order, as they were written. */
+size_t message_n_headers(const struct message *m);
+const char *message_header_name(const struct message *m, size_t i);
 
 const struct smtp_reply *message_refusal(const struct message *m);
 

@@ -4,12 +4,15 @@
  *
  * A dialect fills it from a message; an API format writes it as a request.
  * Every string is valid UTF-8 without control characters, but for html and
- * variables (JSON text). Strings that are absent are NULL. Owns everything.
+ * variables (JSON text). Strings that are absent are NULL. Owns everything but
+ * the route.
  */
 #ifndef TXM_POLICY_OUTGOING_H
 #define TXM_POLICY_OUTGOING_H
 
 #include <stddef.h>
+
+struct route;
 
 struct outgoing_recipient {
 	char *email; /* from the envelope */
@@ -27,6 +30,8 @@ struct outgoing {
 	char *template_id;
 	char *variables; /* a JSON object, as the client wrote it */
 	char *route_id;
+	/* How that route travels here, or NULL: not known yet. Not owned. */
+	const struct route *route;
 	char *html;
 	size_t html_len;
 	struct outgoing_recipient *recipients;

@@ -18,13 +18,16 @@
 #include "account.h"
 #include "smtp_reply.h"
 
+struct dynbuf;
+struct outgoing;
+
 #define PLAN_VERSION 1
 /* The JSON text: 1000 recipients with names, the headers, all escaped. */
 #define PLAN_MAX (4 * 1024 * 1024)
 #define PLAN_SUBMISSION_LEN 16
 #define PLAN_QUEUE_ID_MAX 64
 #define PLAN_NAME_MAX 64
-#define PLAN_KEY_MAX 255
+#define PLAN_KEY_MAX 256
 
 enum plan_state {
 	PLAN_OPEN,    /* the API is to be called */
@@ -56,14 +59,16 @@ struct plan *plan_new(struct outgoing *outgoing);
 /* Wipes the key. */
 void plan_free(struct plan **p);
 
-/* Appends the JSON text. False when out is full. It holds the key: wipe it. */
+/* Appends the JSON text. False when out is full, or a string is no UTF-8. It
+ * holds the key: wipe it. What out was before it grew never held the key. */
 bool plan_write(const struct plan *p, struct dynbuf *out);
 
 /* NULL when it is not one, or of another version. */
 struct plan *plan_read(const char *text, size_t len);
 
 /* The place of a recipient in the plan by its address, as Postfix has it now
- * (quotes may be gone, the domain's case may differ); SIZE_MAX: none. */
+ * (quotes may be gone or have come, the domain's case may differ); SIZE_MAX:
+ * none. */
 size_t plan_find(const struct plan *p, const char *address);
 
 #endif

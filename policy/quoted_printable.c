@@ -3,6 +3,11 @@
 
 #include <string.h>
 
+#include "dynbuf.h"
+
+/* RFC 2045, section 6.7, rule 5: the "=" of a soft break counted. */
+#define COLUMNS 76
+
 static int
 hex_digit(char c)
 {
@@ -75,4 +80,87 @@ quoted_printable_decode(struct quoted_printable *q, const char *data,
 		}
 	}
 	return (size_t)(out - dst);
+}
+
+/* Bytes of the line end at s; 0: there is none. */
+static size_t
+line_end(const char *s, size_t len)
+{
+	if (*s == '\n')
+		return 1;
+	return *s == '\r' && len > 1 && s[1] == '\n' ? 2 : 0;
+}
+
+/* Written to dst; how many bytes. A blank at a line's end may be lost on the
+ * way, so it is an escape there. */
+static size_t
+encode_byte(char c, bool at_end, char *dst)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	unsigned char byte = (unsigned char)c;
+
+	if ((byte > ' ' && byte < 0x7f && byte != '=') ||
+	    ((byte == ' ' || byte == '\t') && !at_end)) {
+		dst[0] = c;
+		return 1;
+	}
+	dst[0] = '=';
+	dst[1] = digits[byte >> 4];
+	dst[2] = digits[byte & 15];
+	return 3;
+}
+
+/* 25 escapes and a soft break are 78 bytes. A little less than the header says
+ * for all of a text, so that what is promised there is kept. */
+#define LINE_ROOM(len) ((len)*3 / 25 * 26 + 28)
+
+/* One line, in LINE_ROOM(len) bytes; where it ends. */
+static char *
+encode_line(const char *text, size_t len, char *dst)
+{
+	size_t column = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		char code[3];
+		size_t n = encode_byte(text[i], i + 1 == len, code);
+
+		if (column + n + (i + 1 < len) > COLUMNS) {
+			memcpy(dst, "=\r\n", 3);
+			dst += 3;
+			column = 0;
+		}
+		memcpy(dst, code, n);
+		dst += n;
+		column += n;
+	}
+	memcpy(dst, "\r\n", 2);
+	return dst + 2;
+}
+
+/* A CR alone is a byte of the line. */
+static size_t
+line_len(const char *text, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && line_end(text + n, len - n) == 0)
+		n++;
+	return n;
+}
+
+bool
+quoted_printable_encode(struct dynbuf *out, const char *text, size_t len)
+{
+	while (len > 0) {
+		size_t n = line_len(text, len);
+		char *room = dynbuf_room(out, LINE_ROOM(n));
+
+		if (room == NULL)
+			return false;
+		dynbuf_grown(out, (size_t)(encode_line(text, n, room) - room));
+		n += n < len ? line_end(text + n, len - n) : 0;
+		text += n;
+		len -= n;
+	}
+	return true;
 }

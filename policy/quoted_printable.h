@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quoted_printable: decodes RFC 2045, section 6.7, as it arrives in pieces.
+ * quoted_printable: RFC 2045, section 6.7: decodes it as it arrives in pieces,
+ * and encodes a text.
  *
  * GMime's decoder gives the same result (it is the oracle of the unit test)
  * but looks at every byte in turn, which was a sixth of the daemon's CPU for
@@ -10,7 +11,10 @@
 #ifndef TXM_POLICY_QUOTED_PRINTABLE_H
 #define TXM_POLICY_QUOTED_PRINTABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+struct dynbuf;
 
 struct quoted_printable {
 	char held[2]; /* the beginning of an escape: "=", "=X" */
@@ -22,5 +26,14 @@ struct quoted_printable {
  * lost. */
 size_t quoted_printable_decode(struct quoted_printable *q, const char *data,
 			       size_t len, char *dst);
+
+/* The most that a text of len bytes becomes: each byte an escape, soft breaks,
+ * and a line end where there is none. */
+#define QUOTED_PRINTABLE_MAX(len) ((len) * 3 / 25 * 26 + 80)
+
+/* Appends text, encoded: line ends (LF or CRLF) become CRLF, and one is added
+ * where the last is missing; no line is longer than 76, and none ends with a
+ * blank. False when out is full. */
+bool quoted_printable_encode(struct dynbuf *out, const char *text, size_t len);
 
 #endif

@@ -11,7 +11,8 @@
  * of every dialect go, the dialect's other rules apply, what the route strips
  * goes and what it adds comes. What a transport cannot do that the message
  * asks for (a template, variables) is refused. Received stays always: Postfix
- * ends loops by counting it.
+ * ends loops by counting it. Bcc and Return-Path never do, and of headers that
+ * may be there once only the first does. A missing Date or Message-ID is added.
  */
 #ifndef TXM_POLICY_REQUEUE_H
 #define TXM_POLICY_REQUEUE_H
@@ -33,7 +34,8 @@ struct smtp_reply;
 /* For the LMTP agent. Appends to e. */
 void requeue_to_api(const struct message *m, struct edits *e);
 
-/* For the transport of o->route. token: stands for ROUTE_TOKEN and in the
+/* For the transport of o->route, which is set; m was judged, o is what came of
+ * it. token: stands for ROUTE_TOKEN and in the
  * Message-ID when the message has none; letters and digits. now: seconds of
  * the real-time clock, for a Date when it has none. False: refusal set. */
 bool requeue_to_transport(const struct message *m, const struct dialect *d,

@@ -26,6 +26,9 @@
 #include "policy/judge.h"
 #include "policy/message.h"
 #include "policy/outgoing.h"
+#include "policy/route.h"
+
+static const struct route_list no_routes = { 0 };
 
 #define MESSAGE_SIZE_MAX (64 * 1024 * 1024)
 #define FIELDS_MAX 100
@@ -176,7 +179,7 @@ policy(const struct sample *s)
 		message_header(m, s->fields[i].name, s->fields[i].value,
 			       s->fields[i].value_len);
 	taken = feed_body(m, s);
-	judge(m, account, &dialect_emaildelivery, &v);
+	judge(m, account, &dialect_emaildelivery, &no_routes, &v);
 	if (v.kind != VERDICT_HAND_OVER)
 		die(s->path, v.reply.text);
 	write_request(v.outgoing);

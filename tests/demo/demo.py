@@ -52,12 +52,17 @@ class Demo(Relay):
         self.secret(API_KEY)
         self.api.accounts[API_KEY] = Account(
             "Demo Shop", [Route("kT3vb9", "Main")])
+        self.daemon.config["route own"] = {
+            "handoff": "transport",
+            "transport": f"smtp:[127.0.0.1]:{self.postfix.sink.port}"}
 
     def make_key(self):
         self.heading("The operator makes a key for an application")
         file = self.file("api.key", API_KEY.encode() + b"\n")
         text = self.manage("key", "add", "--account", "demo-shop",
-                           "--route", "kT3vb9:Main", "--api-key-file", file,
+                           "--route", "kT3vb9:Main", "--route", "own",
+                           "--default-route", "kT3vb9",
+                           "--api-key-file", file,
                            "--label", "the demo's shop")
         self.key = self.secret(re.search(r"^key: +(\S+)", text, re.M)[1])
 
@@ -119,14 +124,25 @@ class Demo(Relay):
             expect="550 5.6.0 X-Transactional-Tag")
         self.api.stop()
         self.message(
-            "The API is down: the application is told to try again",
+            "The API is down: Postfix keeps the message",
             "587", [*login(self.key), "--h-Subject", "Later", *html("Hello.")],
-            expect="451 4.4")
-        self.api.start()
+            expect="250 2.0.0")
+        self.api_is_back()
+        self.api.fault("send", to="nobody@there.example", status=400,
+                       body={"description": "No such address."})
         self.message(
-            "The API is back: the same message goes through",
-            "587", [*login(self.key), "--h-Subject", "Later", *html("Hello.")],
-            expect="250 2.0.0", api={"subject": "Later"})
+            "One of two recipients is refused: the sender gets a bounce",
+            "587", [*login(self.key), "--to",
+                    "jane@there.example,nobody@there.example",
+                    "--h-Subject", "For two", *html("Hello.")],
+            expect="250 2.0.0", api={"to": "jane@there.example"})
+        self.bounce("No such address.")
+        self.message(
+            "A route that leaves by a transport, as mail",
+            "587", [*login(self.key), "--header",
+                    "X-Transactional-Route: own", "--h-Subject", "As mail",
+                    *html("Hello.")], expect="250 2.0.0")
+        self.mail_that_left("As mail")
         self.heading("The operator looks, and revokes the key")
         self.manage("status")
         self.manage("stats")
@@ -138,6 +154,32 @@ class Demo(Relay):
             expect="535 5.7.8")
         if os.environ.get("KEEP"):
             self.make_key()
+
+    def api_is_back(self):
+        self.heading("The API is back: the queue goes on")
+        marks = len(self.postfix.log()), len(self.daemon.log())
+        [queue_id] = self.postfix.queue_ids()
+        self.api.forget()
+        self.api.start()
+        self.postfix.deliver_all()
+        sends = self.show_api()
+        self.show_logs(marks, queue_id)
+        self.check(len(sends) == 1, f"{len(sends)} messages reached the API")
+
+    def bounce(self, words):
+        found = self.postfix.sink.wait_for(SENDER)
+        text = found[0].data.decode() if found else ""
+        lines = [line for line in text.splitlines() if words in line]
+        print("".join(f"    {line}\n" for line in lines[:3]))
+        self.check(bool(lines), f"the bounce says {words!r}")
+
+    def mail_that_left(self, subject):
+        self.postfix.deliver_all()
+        found = [m.data.decode() for m in self.postfix.sink.messages
+                 if f"Subject: {subject}\r\n".encode() in m.data]
+        for line in found[0].splitlines() if found else []:
+            print(f"    {line}")
+        self.check(len(found) == 1, f"{len(found)} messages left as mail")
 
     def file(self, name, content):
         path = self.dir / name
@@ -209,15 +251,17 @@ class Demo(Relay):
             print("      nothing")
         return sends
 
-    def show_logs(self, marks):
+    def show_logs(self, marks, queue_id=None):
         """Both logs since the marks: the lines of the queue id if there is
         one, else all that is not about coming and going."""
-        net.wait_until(
-            lambda: "disconnect from" in self.postfix.log()[marks[0]:], 5)
+        if queue_id is None:
+            net.wait_until(
+                lambda: "disconnect from" in self.postfix.log()[marks[0]:], 5)
         logs = self.postfix.log()[marks[0]:], self.daemon.log()[marks[1]:]
         match = re.search(r" (\w+): client=", logs[0])
-        pattern = rf"\b{match[1]}\b" if match else r"warning:|: (sasl|key)"
-        print(f"\n    The log{' of ' + match[1] if match else ''}:")
+        queue_id = match[1] if match else queue_id
+        pattern = rf"\b{queue_id}\b" if queue_id else r"warning:|: (sasl|key)"
+        print(f"\n    The log{' of ' + queue_id if queue_id else ''}:")
         for log in logs:
             for line in log.splitlines():
                 if re.search(pattern, line):

@@ -61,10 +61,12 @@ def relays(top_directory):
     """The factory; all that it made are stopped at the end."""
     made = []
 
-    def make(substitute=(), keys=None, **config):
+    def make(substitute=(), keys=None, sections=None, **config):
         relay = Relay(top_directory / f"relay-{len(made)}", substitute,
                       **config)
         relay.daemon.config["keys"].update(keys or {})
+        for name, options in (sections or {}).items():
+            relay.daemon.config.setdefault(name, {}).update(options)
         made.append(relay)
         return relay.start()
 

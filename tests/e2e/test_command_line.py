@@ -109,6 +109,7 @@ def test_in_the_background(relay, top_directory):
                relay.api.url)
     d.config[""]["milter_socket"] = f"unix:{d.sockets}/background.sock"
     d.config[""]["sasl_socket"] = f"unix:{d.sockets}/background-sasl.sock"
+    d.config[""]["lmtp_socket"] = f"unix:{d.sockets}/background-lmtp.sock"
     d.write_config()
     result = d.run()
     assert result.returncode == 0, result

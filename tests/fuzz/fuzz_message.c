@@ -7,6 +7,8 @@
  * Header fields that begin with "X-Fuzz-" are not the message's:
  *   X-Fuzz-Sender, X-Fuzz-Rcpt   the envelope (more recipients are allowed)
  *   X-Fuzz-Routes                as many routes as the value has bytes
+ *
+ * What would be handed over is requeued too, to an API and to a transport.
  */
 #include <assert.h>
 #include <gmime/gmime.h>
@@ -22,11 +24,17 @@
 #include "policy/body.h"
 #include "policy/dialect.h"
 #include "policy/dynbuf.h"
+#include "policy/edits.h"
 #include "policy/json_text.h"
 #include "policy/judge.h"
 #include "policy/message.h"
 #include "policy/outgoing.h"
+#include "policy/quoted_printable.h"
+#include "policy/requeue.h"
+#include "policy/route.h"
 #include "policy/utf8.h"
+
+static const struct route_list no_routes = { 0 };
 
 #define ROUTES_MAX 9
 /* Byte by byte is slow: only for inputs that are not larger. */
@@ -141,6 +149,102 @@ open_message(const char *data, size_t len)
 	return m != NULL ? m : message_new("sender@example.com");
 }
 
+/* --- what must be true of edits --------------------------------------------
+ */
+
+static unsigned
+count_named(const struct message *m, const char *name)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < message_n_headers(m); i++)
+		n += strcasecmp(message_header_name(m, i), name) == 0;
+	return n;
+}
+
+/* Nothing in it can begin a header of its own. */
+static void
+check_value(const char *value)
+{
+	assert(value != NULL && strlen(value) < MESSAGE_HEADER_MAX);
+	assert(strchr(value, '\r') == NULL);
+	for (const char *lf = value; (lf = strchr(lf, '\n')) != NULL; lf++)
+		assert((lf[1] == ' ' || lf[1] == '\t') && lf[2] > ' ');
+}
+
+static void
+check_header_edits(const struct message *m, const struct edits *e)
+{
+	for (size_t i = 0; i < e->n_headers; i++) {
+		const struct header_edit *h = &e->headers[i];
+		unsigned n = count_named(m, h->name);
+
+		assert(strpbrk(h->name, "\r\n") == NULL || n > 0);
+		assert(h->kind == EDIT_ADD || (h->index >= 1 && h->index <= n));
+		if (h->kind != EDIT_DELETE)
+			check_value(h->value);
+		for (size_t k = 0; h->kind != EDIT_ADD && k < i; k++)
+			assert(strcasecmp(e->headers[k].name, h->name) != 0 ||
+			       e->headers[k].index > h->index);
+	}
+}
+
+/* Lines of mail, and what the HTML was but for its line ends. */
+static void
+check_new_body(const struct edits *e, const struct outgoing *o)
+{
+	struct quoted_printable q = { { 0 }, 0 };
+	char *text = malloc(e->body_len + 2);
+	size_t len, column = 0, at = 0;
+
+	assert(text != NULL);
+	for (size_t i = 0; i < e->body_len; i++) {
+		column = e->body[i] == '\n' ? 0 : column + 1;
+		assert((unsigned char)e->body[i] < 0x7f);
+		assert(column <= 76 || e->body[i] == '\r');
+		assert(e->body[i] != '\r' || e->body[i + 1] == '\n');
+	}
+	len = quoted_printable_decode(&q, e->body, e->body_len, text);
+	for (size_t i = 0; i < o->html_len; i++) {
+		if (o->html[i] == '\n' && at < len && text[at] == '\r')
+			at++;
+		assert(at < len && text[at++] == o->html[i]);
+	}
+	assert(at == len || len - at == 2);
+	free(text);
+}
+
+static void
+check_requeue(const struct message *m, struct outgoing *o)
+{
+	static char name[] = "mail", to[] = "smtp:", path[] = "b+{token}@x";
+	static char cc[] = "Cc", prefix[] = "X-*", *strip[] = { cc, prefix };
+	static const struct route route = { .name = name,
+					    .transport = to,
+					    .return_path = path,
+					    .strip = strip,
+					    .n_strip = 2 };
+	struct smtp_reply refusal = { 0 };
+	struct edits *e = edits_new();
+
+	requeue_to_api(m, e);
+	check_header_edits(m, e);
+	assert(e->n_headers >= requeue_forged(m) && !e->new_body);
+	edits_free(&e);
+	e = edits_new();
+	o->route = &route;
+	if (requeue_to_transport(m, &dialect_emaildelivery, o, "token", 0, e,
+				 &refusal)) {
+		check_header_edits(m, e);
+		if (e->new_body)
+			check_new_body(e, o);
+	} else {
+		assert(refusal.code == 550);
+	}
+	o->route = NULL;
+	edits_free(&e);
+}
+
 static size_t
 step_at(size_t at, size_t step)
 {
@@ -176,7 +280,9 @@ run(const char *data, size_t size, size_t step, struct verdict *v)
 		(void)message_body(m, piece, n);
 		free(piece);
 	}
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
+	if (v->outgoing != NULL)
+		check_requeue(m, v->outgoing);
 	message_free(&m);
 	account_free(&a);
 	assert(m == NULL && a == NULL);

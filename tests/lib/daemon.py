@@ -19,6 +19,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import activator
 import net
 
 TOP = Path(__file__).resolve().parents[2]
@@ -67,11 +68,14 @@ class Daemon:
         self.admin_secret = self.dir / "admin.secret"
         self.milter_socket = self.sockets / "milter.sock"
         self.sasl_socket = self.sockets / "sasl.sock"
+        self.lmtp_socket = self.sockets / "lmtp.sock"
         self.process = None
+        self.passed = []  # sockets
         self.config = copy.deepcopy(DEFAULTS)
         self.config[""].update(
             {"milter_socket": f"unix:{self.milter_socket}",
              "sasl_socket": f"unix:{self.sasl_socket}",
+             "lmtp_socket": f"unix:{self.lmtp_socket}",
              "state_directory": self.state, "secret_file": self.secret,
              "admin_secret": self.admin_secret, **top})
         self.config["api main"]["url"] = api_url
@@ -122,16 +126,26 @@ class Daemon:
 
     def start(self, timeout=30):
         self.write_config()
+        command = [binary(), "-f", "-c", str(self.conf)]
+        if self.passed:
+            command = activator.command(self.passed, command)
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [binary(), "-f", "-c", self.conf], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log, cwd="/", env=self._environment(),
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd="/", env=self._environment(),
+                pass_fds=activator.descriptors(self.passed),
                 **self._identity())
         for path in (self.sasl_socket, self.milter_socket):
             net.wait_until(lambda: self.process.poll() is not None or
                            net.can_connect(str(path)), timeout)
             assert self.running(), f"it does not run:\n{self.log()}"
             assert net.can_connect(str(path)), f"no {path}:\n{self.log()}"
+
+    def pass_socket(self, path):
+        """From the next start on, it gets this socket as from systemd, who
+        listens on it while no daemon runs."""
+        owner = (USER, GROUP) if os.getuid() == 0 else ()
+        self.passed.append(activator.listen(path, *owner))
 
     def _identity(self):
         if os.getuid() != 0:
@@ -162,12 +176,9 @@ class Daemon:
         self.process.wait()
 
     def terminate(self, timeout=60):
-        """SIGTERM; the exit code. libmilter looks every 5 s whether it should
-        stop, or when somebody connects."""
+        """SIGTERM; the exit code."""
         if self.running():
             self.process.terminate()
-            net.wait_until(lambda: not self.running(), 0.1)
-            net.can_connect(str(self.milter_socket))
         return self.process.wait(timeout)
 
     def stop(self):

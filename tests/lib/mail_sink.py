@@ -20,13 +20,17 @@ class SunkMessage:
 
 
 class MailSink:
+    """refuse: the recipient that does not exist."""
+
     def __init__(self):
         self.messages = []
+        self.refuse = None
         sink = self
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):
-                _serve(self.rfile, self.wfile, sink.messages)
+                _serve(self.rfile, self.wfile, sink.messages,
+                       lambda: sink.refuse)
 
         self._server = socketserver.ThreadingTCPServer(
             ("127.0.0.1", 0), Handler)
@@ -47,7 +51,7 @@ class MailSink:
         return self.to(recipient)
 
 
-def _serve(rfile, wfile, messages):
+def _serve(rfile, wfile, messages, refuse):
     def say(text):
         wfile.write(text.encode() + b"\r\n")
 
@@ -61,6 +65,9 @@ def _serve(rfile, wfile, messages):
             message = SunkMessage(_address(line))
             say("250 ok")
         elif verb == b"RCPT":
+            if _address(line) == refuse():
+                say("550 5.1.1 no such user here")
+                continue
             message.recipients.append(_address(line))
             say("250 ok")
         elif verb == b"DATA":

@@ -81,6 +81,12 @@ smtpd_client_connection_count_limit = 3
 smtpd_client_connection_rate_limit = 1000
 smtpd_client_auth_rate_limit = 5
 notify_classes = bounce, policy, protocol, resource, software
+lmtp_generic_maps = inline:{{customer.example=generic.invalid}}
+lmtp_header_checks = regexp:{{{{/^Subject:.*/ REPLACE Subject: lmtp_header_checks}}}}
+lmtp_body_checks = regexp:{{{{/./ REPLACE lmtp_body_checks}}}}
+lmtp_tls_security_level = encrypt
+lmtp_discard_lhlo_keywords = 8bitmime, pipelining, enhancedstatuscodes
+lmtp_delivery_status_filter = regexp:{{{{/^5(.*)/ 4$$1}}}}
 """
 
 # The rest of a master.cf, as in Postfix' own, without chroot. body_checks and
@@ -284,6 +290,16 @@ class PrivatePostfix:
     def wait_until_empty(self, timeout=20):
         assert net.wait_until(lambda: not self.queue_ids(), timeout), \
             self.postqueue()
+
+    def deliver_all(self, timeout=30):
+        """Until the queue is empty, without waiting for its backoff."""
+        def is_empty():
+            if not self.queue_ids():
+                return True
+            self.flush()
+            return False
+        assert net.wait_until(is_empty, timeout, 0.5), \
+            self._command("postqueue", "-c", str(self.etc), "-p", check=False)
 
     def flush(self):
         self._command("postqueue", "-c", str(self.etc), "-f", check=False)

@@ -233,6 +233,46 @@ test_equal(void **state)
 }
 
 static const struct {
+	const char *a, *b;
+	bool want;
+} quoted_pairs[] = {
+	{ "\"joe\"@x.com", "joe@X.com", true },
+	{ "joe@x.com", "\"jo\\e\"@x.com", true },
+	{ "\"a b\"@x.com", "a b@x.com", true },
+	{ "\"a\\\"b\"@x.com", "a\"b@x.com", true },
+	{ "\"joe\"@x.com", "Joe@x.com", false },
+	{ "\"joe\"@x.com", "joe@y.com", false },
+	{ "\"joe\"@x.com", "jo@x.com", false },
+	{ "\"jo\"@x.com", "joe@x.com", false },
+	{ "\"joe@x.com", "joe@x.com", false },
+	{ "joe\"@x.com", "joe@x.com", false },
+	{ "jo\\e@x.com", "joe@x.com", false },
+	{ "\"@x.com", "@x.com", false },
+	{ "\"\"@x.com", "@x.com", true },
+	{ "\"joe\\\"@x.com", "joe@x.com", true },
+	{ "\"joe\"", "joe", false },
+};
+
+/* Whatever is equal is the same, and quotes make no difference. */
+static void
+test_same(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		if (address_same(pairs[i].a, pairs[i].b) != pairs[i].want)
+			fail_msg("%s and %s", pairs[i].a, pairs[i].b);
+	}
+	for (size_t i = 0; i < sizeof(quoted_pairs) / sizeof(quoted_pairs[0]);
+	     i++) {
+		const char *a = quoted_pairs[i].a, *b = quoted_pairs[i].b;
+
+		if (address_same(a, b) != quoted_pairs[i].want ||
+		    address_same(b, a) != quoted_pairs[i].want)
+			fail_msg("%s and %s", a, b);
+	}
+}
+
+static const struct {
 	const char *name;
 	const char *addr;
 	bool want;
@@ -435,6 +475,7 @@ main(void)
 		cmocka_unit_test(test_list_bound),
 		cmocka_unit_test(test_long_list),
 		cmocka_unit_test(test_equal),
+		cmocka_unit_test(test_same),
 		cmocka_unit_test(test_plain),
 		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_bare_name),

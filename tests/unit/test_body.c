@@ -444,6 +444,49 @@ test_status(void **state)
 	body_free(&(struct body *){ NULL });
 }
 
+/* What may go on as it came: rows that are not HTML say nothing of it. */
+static void
+test_whole(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *header;
+		const char *body;
+		size_t len; /* 0: a string */
+		bool want;
+	} v[] = {
+		{ "html", CT "text/html\n", "<p>", 0, true },
+		{ "encoded html",
+		  CT "text/html; charset=iso-8859-1\n" CTE "quoted-printable\n",
+		  "<p>=E9", 0, true },
+		{ "html, BOM", CT "text/html; charset=utf-8\n", BOM "<p>", 0,
+		  true },
+		{ "html, a byte replaced", CT "text/html; charset=utf-8\n",
+		  "<p>" E_ACUTE "\xff", 0, false },
+		{ "html, NUL", CT "text/html\n", "<p>\0", 4, false },
+		{ "a part", MIXED, P("text/html") "<p>" END, 0, false },
+		{ "a part after text", ALTERNATIVE,
+		  P("text/plain") "p\r\n" P("text/html") "<p>" END, 0, false },
+		{ "text", CT "text/plain\n", "p", 0, false },
+		{ "nothing", CT "image/png\n", "p", 0, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		struct body *b = body_new();
+		char *text;
+		size_t len = v[i].len ? v[i].len : strlen(v[i].body);
+
+		give_header(b, v[i].header);
+		(void)feed(b, v[i].body, len, 3);
+		(void)body_end(b, &text, &len);
+		if (body_is_whole(b) != v[i].want)
+			fail_msg("%s", v[i].name);
+		free(text);
+		body_free(&b);
+	}
+}
+
 static void
 test_nul(void **state)
 {
@@ -604,6 +647,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_bound_text),

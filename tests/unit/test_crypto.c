@@ -245,6 +245,115 @@ test_base32(void **state)
 	}
 }
 
+/* RFC 4648, section 10, and all digits. */
+static const struct {
+	const char *plain;
+	const char *text;
+} base64[] = {
+	{ "", "" },
+	{ "f", "Zg==" },
+	{ "fo", "Zm8=" },
+	{ "foo", "Zm9v" },
+	{ "foob", "Zm9vYg==" },
+	{ "fooba", "Zm9vYmE=" },
+	{ "foobar", "Zm9vYmFy" },
+	{ "\xfb\xff\xfe", "+//+" },
+};
+
+static void
+test_base64(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(base64) / sizeof(base64[0]); i++) {
+		size_t len = strlen(base64[i].plain);
+		uint8_t back[16];
+		char text[16];
+		size_t n;
+
+		crypto_base64(text, base64[i].plain, len);
+		assert_string_equal(text, base64[i].text);
+		assert_int_equal(strlen(text), CRYPTO_BASE64_LEN(len));
+		assert_true(crypto_unbase64(back, text, strlen(text), &n));
+		assert_int_equal(n, len);
+		assert_memory_equal(back, base64[i].plain, len);
+	}
+}
+
+static void
+test_unbase64(void **state)
+{
+	static const struct {
+		const char *text;
+		const char *want; /* NULL: refused */
+	} v[] = {
+		{ " Z\tm\r\n8 = \n", "fo" },
+		{ " \n", "" },
+		{ "Zg==\n", "f" },
+		{ "Zg=\n =", "f" },
+		{ "Z", NULL },
+		{ "Zg", NULL },
+		{ "Zm8", NULL },
+		{ "Zg=", NULL },
+		{ "Zg===", NULL },
+		{ "Zg====", NULL },
+		{ "=", NULL },
+		{ "====", NULL },
+		{ "Z===", NULL },
+		{ "Zm8==", NULL },
+		{ "Zm9v=", NULL },
+		{ "Zg=a", NULL },
+		{ "Zg==Zg==", NULL },
+		{ "Zm8=Zm9v", NULL },
+		{ "Zh==", NULL }, /* four bits that mean nothing */
+		{ "Zm9=", NULL }, /* two of them */
+		{ "Zm9-", NULL },
+		{ "Zm9_", NULL },
+		{ "Zm9\x80", NULL },
+		{ "Zm9\v", NULL },
+		{ "Zm.9v", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		uint8_t back[16];
+		size_t n;
+		bool ok =
+		    crypto_unbase64(back, v[i].text, strlen(v[i].text), &n);
+
+		if (ok != (v[i].want != NULL) ||
+		    (ok && (n != strlen(v[i].want) ||
+			    memcmp(back, v[i].want, n) != 0)))
+			fail_msg("%s", v[i].text);
+	}
+	assert_false(
+	    crypto_unbase64((uint8_t[3]){ 0 }, "Zm\0v", 4, &(size_t){ 0 }));
+}
+
+static void
+test_long_base64(void **state)
+{
+	const size_t len = 7 * 1024 * 1024 + 1;
+	uint8_t *data = malloc(len);
+	char *text = malloc(CRYPTO_BASE64_LEN(len) + 1);
+	uint8_t *back;
+	size_t n;
+
+	(void)state;
+	assert_non_null(data);
+	assert_non_null(text);
+	crypto_random(data, len);
+	crypto_base64(text, data, len);
+	assert_int_equal(strlen(text), CRYPTO_BASE64_LEN(len));
+	back = malloc(CRYPTO_UNBASE64_MAX(strlen(text)));
+	assert_non_null(back);
+	assert_true(crypto_unbase64(back, text, strlen(text), &n));
+	assert_int_equal(n, len);
+	assert_memory_equal(back, data, len);
+	free(back);
+	free(text);
+	free(data);
+}
+
 static void
 test_random(void **state)
 {
@@ -504,6 +613,9 @@ main(void)
 		cmocka_unit_test(test_hmac),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_base32),
+		cmocka_unit_test(test_base64),
+		cmocka_unit_test(test_unbase64),
+		cmocka_unit_test(test_long_base64),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_wipe),
 		cmocka_unit_test_setup_teardown(test_seal_lengths, set_up,

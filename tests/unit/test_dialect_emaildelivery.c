@@ -24,6 +24,9 @@
 #include "policy/judge.h"
 #include "policy/message.h"
 #include "policy/outgoing.h"
+#include "policy/route.h"
+
+static const struct route_list no_routes = { 0 };
 
 #define E_ACUTE "\xc3\xa9"
 #define QUOTE "\xe2\x80\x99" /* U+2019 */
@@ -112,7 +115,7 @@ judge_message(const char *headers, const char *body, size_t body_len,
 	message_recipient(m, "r@example.com");
 	give_headers(m, headers);
 	(void)message_body(m, body, body_len);
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
 	message_free(&m);
 	account_free(&a);
 }
@@ -696,7 +699,7 @@ test_nul_in_header(void **state)
 	message_recipient(m, "r@example.com");
 	give_headers(m, F S);
 	message_header(m, VARIABLES, value, sizeof(value) - 1);
-	judge(m, a, &dialect_emaildelivery, &v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, &v);
 	assert_int_equal(v.kind, VERDICT_REFUSE);
 	assert_string_equal(v.reply.text,
 			    VARIABLES ": holds a control character");
@@ -1058,7 +1061,7 @@ judge_recipients(const char *rcpts, const char *to, struct verdict *v)
 	if (to != NULL)
 		message_header(m, "To", to, strlen(to));
 	(void)message_body(m, "x", 1);
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
 	free(copy);
 	message_free(&m);
 	account_free(&a);
@@ -1125,7 +1128,7 @@ test_refused_addresses(void **state)
 			message_header(m, "To", refused[i].to,
 				       strlen(refused[i].to));
 		(void)message_body(m, "x", 1);
-		judge(m, a, &dialect_emaildelivery, &v);
+		judge(m, a, &dialect_emaildelivery, &no_routes, &v);
 		if (v.kind != VERDICT_REFUSE || v.reply.code != 550 ||
 		    strcmp(v.reply.enhanced, refused[i].enhanced) != 0 ||
 		    strcmp(v.reply.text, refused[i].text) != 0)
@@ -1190,7 +1193,7 @@ test_nobody(void **state)
 	message_recipient(m, "r@x");
 	give_headers(m, F S);
 	(void)message_body(m, "x", 1);
-	judge(m, NULL, &dialect_emaildelivery, &v);
+	judge(m, NULL, &dialect_emaildelivery, &no_routes, &v);
 	assert_int_equal(v.kind, VERDICT_REFUSE);
 	assert_null(v.outgoing);
 	assert_int_equal(v.reply.code, 550);
@@ -1210,7 +1213,7 @@ test_first_refusal_wins(void **state)
 	struct verdict v;
 
 	(void)state;
-	judge(m, NULL, &dialect_emaildelivery, &v);
+	judge(m, NULL, &dialect_emaildelivery, &no_routes, &v);
 	assert_string_equal(v.reply.enhanced, "5.1.7");
 	verdict_clear(&v);
 	message_free(&m);
@@ -1263,7 +1266,7 @@ judge_from(struct account *a, const char *from, struct verdict *v)
 	message_recipient(m, "r@example.com");
 	give_headers(m, fields);
 	(void)message_body(m, "<p>x", 4);
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
 	message_free(&m);
 }
 
@@ -1366,6 +1369,67 @@ test_control_headers(void **state)
 	}
 }
 
+/* What is in `outgoing` already stays: the agent has it from the plan. */
+static void
+test_body_alone(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *header;
+		bool has_template;
+		const char *want; /* NULL: no body */
+		bool refused;
+	} v[] = {
+		{ "html", HTML, false, "<p>x", false },
+		{ "text", "Content-Type: text/plain\n", false, "&lt;p&gt;x",
+		  false },
+		{ "no body", "Content-Type: image/png\n", false, NULL, true },
+		{ "no body, a template", "Content-Type: image/png\n", true,
+		  NULL, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		struct message *m = message_new("other@example.com");
+		struct outgoing *o = outgoing_new();
+		struct smtp_reply refusal = { 0 };
+		bool ok;
+
+		o->subject = strdup("Kept");
+		o->template_id = v[i].has_template ? strdup("T") : NULL;
+		give_headers(m, "Subject: Other\n");
+		give_headers(m, v[i].header);
+		(void)message_body(m, "<p>x", 4);
+		ok = dialect_read_body(&dialect_emaildelivery, m, o, &refusal);
+		if (ok == v[i].refused || smtp_reply_is_set(&refusal) == ok ||
+		    (o->html == NULL) != (v[i].want == NULL) ||
+		    (o->html != NULL && strcmp(o->html, v[i].want) != 0))
+			fail_msg("%s: \"%s\"", v[i].name, o->html);
+		assert_string_equal(o->subject, "Kept");
+		assert_null(o->return_path);
+		outgoing_free(&o);
+		message_free(&m);
+	}
+}
+
+/* What only the API can do names its header. */
+static void
+test_needs_api(void **state)
+{
+	char text[] = "{}";
+	struct outgoing o = { 0 };
+
+	(void)state;
+	o.tag = o.subject = text;
+	assert_null(dialect_emaildelivery.needs_api(&o));
+	o.variables = text;
+	assert_string_equal(dialect_emaildelivery.needs_api(&o), VARIABLES);
+	o.template_id = text;
+	assert_string_equal(dialect_emaildelivery.needs_api(&o), TEMPLATE);
+	o.variables = NULL;
+	assert_string_equal(dialect_emaildelivery.needs_api(&o), TEMPLATE);
+}
+
 static int
 setup(void **state)
 {
@@ -1408,6 +1472,8 @@ main(void)
 		cmocka_unit_test(test_senders_bounded),
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_control_headers),
+		cmocka_unit_test(test_body_alone),
+		cmocka_unit_test(test_needs_api),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

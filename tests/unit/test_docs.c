@@ -56,7 +56,9 @@ heading(const char *section)
 {
 	if (strcmp(section, "") == 0)
 		return ".Ss General options";
-	return strcmp(section, "keys") == 0 ? ".Ss [keys]" : ".Ss [api NAME]";
+	return strcmp(section, "keys") == 0    ? ".Ss [keys]"
+	       : strcmp(section, "route") == 0 ? ".Ss [route NAME]"
+					       : ".Ss [api NAME]";
 }
 
 static void
@@ -207,6 +209,73 @@ test_metrics_are_documented(void **state)
 	assert_int_equal(in_page, in_table);
 }
 
+static const char *
+default_of(const char *name)
+{
+	struct config_option_info o;
+
+	for (size_t i = 0; config_option(i, &o); i++) {
+		if (strcmp(o.name, name) == 0)
+			return o.default_value;
+	}
+	fail_msg("no option %s", name);
+	return NULL;
+}
+
+static void
+assert_unit_says(const char *unit, const char *section, const char *key,
+		 const char *want)
+{
+	g_autofree char *file = g_strdup_printf("packaging/systemd/%s", unit);
+	g_autoptr(GKeyFile) k = g_key_file_new();
+	g_autofree char *value = NULL;
+
+	if (!g_key_file_load_from_file(k, file, G_KEY_FILE_NONE, NULL))
+		fail_msg("cannot read %s", file);
+	value = g_key_file_get_value(k, section, key, NULL);
+	if (value == NULL || strcmp(value, want) != 0)
+		fail_msg("%s: %s=%s, wanted %s", file, key,
+			 value ? value : "(none)", want);
+}
+
+/* The sockets that systemd makes are those that the daemon looks for; that of
+ * the milter is libmilter's own. */
+static void
+test_systemd_units(void **state)
+{
+	static const char *const passed[] = { "sasl", "lmtp" };
+	g_autofree char *sockets = g_strdup("");
+	/* As main.c waits, and some time to end. */
+	g_autofree char *stop =
+	    g_strdup_printf("%d", (CONFIG_SHUTDOWN_TIMEOUT_MAX_MS +
+				   CONFIG_CHECK_TIMEOUT_MAX_MS + 2000) /
+					  1000 +
+				      20);
+
+	(void)state;
+	for (size_t i = 0; i < G_N_ELEMENTS(passed); i++) {
+		g_autofree char *option =
+		    g_strdup_printf("%s_socket", passed[i]);
+		g_autofree char *unit =
+		    g_strdup_printf("txmilter-%s.socket", passed[i]);
+		g_autofree char *before = sockets;
+
+		assert_unit_says(unit, "Socket", "ListenStream",
+				 default_of(option) + strlen("unix:"));
+		assert_unit_says(unit, "Socket", "SocketGroup",
+				 default_of("socket_group"));
+		assert_unit_says(unit, "Socket", "SocketMode", "0660");
+		assert_unit_says(unit, "Socket", "Service", "txmilter.service");
+		sockets =
+		    g_strdup_printf("%s%s%s", before, i > 0 ? " " : "", unit);
+	}
+	assert_unit_says("txmilter.service", "Service", "Sockets", sockets);
+	assert_unit_says("txmilter.service", "Install", "Also", sockets);
+	assert_unit_says("txmilter.service", "Service", "TimeoutStopSec", stop);
+	assert_unit_says("txmilter.service", "Service", "StateDirectory",
+			 default_of("state_directory") + strlen("/var/lib/"));
+}
+
 int
 main(void)
 {
@@ -216,6 +285,7 @@ main(void)
 		cmocka_unit_test(test_documented_options_exist),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_systemd_units),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -272,6 +272,80 @@ test_nul(void **state)
 	assert_null(text);
 }
 
+/* --- writing -------------------------------------------------------------- */
+
+#define LONG_NAME "A name of fifty letters, all of them written by us "
+#define FIVE "\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5\xe6\x9c\xac\xe6\x97\xa5"
+
+static const struct {
+	const char *name;
+	const char *want; /* NULL: words */
+} phrases[] = {
+	{ "Jane Smith", "Jane Smith" },
+	{ "O'Hara-Smith", "O'Hara-Smith" },
+	{ "", "\"\"" },
+	{ "Smith, Jane", "\"Smith, Jane\"" },
+	{ "J. Smith", "\"J. Smith\"" },
+	{ "Jane (sales)", "\"Jane (sales)\"" },
+	{ "a \"b\" c\\d", "\"a \\\"b\\\" c\\\\d\"" },
+	{ "a  b", "\"a  b\"" },
+	{ "<x@y>", "\"<x@y>\"" },
+	{ "Ren\xc3\xa9", "=?utf-8?B?UmVuw6k=?=" },
+	{ "=?utf-8?q?x?=", NULL },
+	{ FIVE FIVE FIVE, NULL },
+	{ "a" FIVE FIVE FIVE FIVE, NULL },
+	{ "\xf0\x9f\x98\x80" FIVE FIVE FIVE FIVE FIVE FIVE FIVE, NULL },
+	{ LONG_NAME LONG_NAME LONG_NAME LONG_NAME LONG_NAME, NULL },
+};
+
+/* Each word is a text of its own, on a line of its own. */
+static void
+check_words(const char *phrase)
+{
+	while (*phrase != '\0') {
+		size_t len = strcspn(phrase, "\n");
+		char *text;
+
+		assert_true(len <= 75);
+		assert_memory_equal(phrase, "=?utf-8?B?", 10);
+		assert_int_equal(header_text(phrase, len, &text),
+				 HEADER_TEXT_OK);
+		assert_null(strstr(text, "\xef\xbf\xbd"));
+		free(text);
+		phrase += len;
+		if (*phrase == '\n') {
+			assert_int_equal(phrase[1], ' ');
+			phrase += 2;
+		}
+	}
+}
+
+static void
+test_phrases(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++) {
+		char *got = header_phrase(phrases[i].name);
+		char *back;
+
+		if (phrases[i].want != NULL) {
+			assert_string_equal(got, phrases[i].want);
+		} else {
+			size_t len = strlen(phrases[i].name);
+
+			check_words(got);
+			assert_int_equal(header_text(got, strlen(got), &back),
+					 HEADER_TEXT_OK);
+			while (len > 0 && phrases[i].name[len - 1] == ' ')
+				len--;
+			assert_int_equal(strlen(back), len);
+			assert_memory_equal(back, phrases[i].name, len);
+			free(back);
+		}
+		free(got);
+	}
+}
+
 static int
 setup(void **state)
 {
@@ -288,6 +362,7 @@ main(void)
 		cmocka_unit_test(test_unfold_nul),
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_nul),
+		cmocka_unit_test(test_phrases),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -94,6 +94,23 @@ static const struct page {
 	  "HTTP/1.1 503 Service Unavailable\r\n"
 	  "Content-Length: 4\r\n\r\nbusy",
 	  KEEP },
+#define RETRY_AFTER(text)                                      \
+	"HTTP/1.1 429 Too Many Requests\r\nRetry-After: " text \
+	"\r\nContent-Length: 0\r\n\r\n"
+	{ "/retry-7", RETRY_AFTER("7"), KEEP },
+	{ "/retry-0", RETRY_AFTER("0"), KEEP },
+	{ "/retry-negative", RETRY_AFTER("-7"), KEEP },
+	{ "/retry-word", RETRY_AFTER("soon"), KEEP },
+	{ "/retry-empty", RETRY_AFTER(""), KEEP },
+	{ "/retry-day", RETRY_AFTER("86399"), KEEP },
+	{ "/retry-week", RETRY_AFTER("604800"), KEEP },
+	{ "/retry-huge", RETRY_AFTER("9223372036854775807"), KEEP },
+	{ "/retry-past", RETRY_AFTER("Wed, 21 Oct 2015 07:28:00 GMT"), KEEP },
+	{ "/retry-future", RETRY_AFTER("Tue, 21 Oct 2098 07:28:00 GMT"), KEEP },
+	{ "/retry-then-close",
+	  "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n"
+	  "Content-Length: 5\r\n\r\nhe",
+	  CLOSE },
 	{ "/no-content", "HTTP/1.1 204 No Content\r\n\r\n", KEEP },
 	{ "/continue", "HTTP/1.1 100 Continue\r\n\r\n" OK, KEEP },
 	{ "/until-close", "HTTP/1.1 200 OK\r\n\r\nhello", CLOSE },
@@ -529,6 +546,41 @@ check_error(const char *name, const struct http_call *call)
 }
 
 /* --- tests ---------------------------------------------------------------- */
+
+static void
+test_retry_after(void **state)
+{
+	static const struct {
+		const char *path;
+		unsigned seconds;
+	} rows[] = {
+		{ "/retry-7", 7 },
+		{ "/ok", 0 },
+		{ "/retry-0", 0 },
+		{ "/retry-negative", 0 },
+		{ "/retry-word", 0 },
+		{ "/retry-empty", 0 },
+		{ "/retry-day", 86399 },
+		{ "/retry-week", HTTP_RETRY_AFTER_MAX },
+		{ "/retry-huge", HTTP_RETRY_AFTER_MAX },
+		{ "/retry-past", 0 },
+		{ "/retry-future", HTTP_RETRY_AFTER_MAX },
+		{ "/retry-then-close", 0 },
+		{ "/busy", 0 },
+	};
+	struct fixture *f = *state;
+	char url[200];
+
+	for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+		struct http_call call = post(f->server->url, rows[i].path, url);
+
+		call.retry_after = 1;
+		http_pool_perform(f->pool, &call);
+		if (call.retry_after != rows[i].seconds)
+			fail_msg("%s: %u", rows[i].path, call.retry_after);
+		http_call_clear(&call);
+	}
+}
 
 static const struct outcome {
 	const char *path;
@@ -1281,6 +1333,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		WITH_SERVER(test_outcomes),
+		WITH_SERVER(test_retry_after),
 		WITH_SERVER(test_request),
 		WITH_SERVER(test_bodies),
 		WITH_SERVER(test_answer_max),

@@ -565,6 +565,59 @@ test_object_arrays(void **state)
 	json_object_free(&o);
 }
 
+/* The member "k" of each; "stop" ends the walk. */
+static bool
+join_item(void *arg, const struct json_object *item)
+{
+	const char *s = "-";
+
+	(void)json_object_string(item, "k", &s);
+	(void)dynbuf_adds(arg, s);
+	return strcmp(s, "stop") != 0;
+}
+
+static void
+test_object_inside(void **state)
+{
+	static const char text[] =
+	    "{\"o\":{\"k\":\"v\",\"o\":{}},\"s\":\"x\",\"e\":[],"
+	    "\"a\":[{\"k\":\"1\"},{\"j\":\"2\"},{\"k\":\"3\"}],"
+	    "\"b\":[{\"k\":\"1\"},\"x\"],"
+	    "\"c\":[{\"k\":\"stop\"},{\"k\":\"2\"}]}";
+	static const struct {
+		const char *name;
+		enum json_found found;
+		const char *want;
+	} rows[] = {
+		{ "none", JSON_ABSENT, "" },	  { "s", JSON_OTHER_TYPE, "" },
+		{ "o", JSON_OTHER_TYPE, "" },	  { "e", JSON_FOUND, "" },
+		{ "a", JSON_FOUND, "1-3" },	  { "b", JSON_OTHER_TYPE, "1" },
+		{ "c", JSON_OTHER_TYPE, "stop" },
+	};
+	struct json_object *o = json_object_read(text, strlen(text));
+	const struct json_object *inner = NULL;
+	const char *s = NULL;
+
+	(void)state;
+	assert_non_null(o);
+	assert_int_equal(json_object_object(o, "none", &inner), JSON_ABSENT);
+	assert_int_equal(json_object_object(o, "a", &inner), JSON_OTHER_TYPE);
+	assert_null(inner);
+	assert_int_equal(json_object_object(o, "o", &inner), JSON_FOUND);
+	assert_int_equal(json_object_string(inner, "k", &s), JSON_FOUND);
+	assert_string_equal(s, "v");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		DYNBUF_AUTO got;
+
+		dynbuf_init(&got, 100);
+		if (json_object_items(o, rows[i].name, join_item, &got) !=
+			rows[i].found ||
+		    strcmp(dynbuf_str(&got), rows[i].want) != 0)
+			fail_msg("%s: %s", rows[i].name, dynbuf_str(&got));
+	}
+	json_object_free(&o);
+}
+
 static void
 test_object_has_only(void **state)
 {
@@ -606,6 +659,7 @@ main(void)
 		cmocka_unit_test(test_object_read),
 		cmocka_unit_test(test_object_members),
 		cmocka_unit_test(test_object_arrays),
+		cmocka_unit_test(test_object_inside),
 		cmocka_unit_test(test_object_has_only),
 	};
 

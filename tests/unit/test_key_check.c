@@ -845,7 +845,7 @@ ask_often(void *arg)
 		key_check_ask(a->place->kc, id.key, strlen(id.key), NULL,
 			      count_answer, a);
 		if (i % 50 == a->number)
-			key_check_refused(a->place->kc, &id);
+			key_check_refused(a->place->kc, "acme", id.key, false);
 		if (i % 30 == 0)
 			atomic_fetch_add(&clock_s, TTL / 3);
 	}
@@ -1120,10 +1120,7 @@ test_user_name(void **state)
 static void
 refuse(struct place *p, const char *key)
 {
-	struct identity id = { 0 };
-
-	strcpy(id.key, key);
-	key_check_refused(p->kc, &id);
+	key_check_refused(p->kc, "acme", key, false);
 }
 
 static void
@@ -1403,13 +1400,10 @@ test_local_refused(void **state)
 {
 	struct place *p = *state;
 	char key[KEYSTORE_KEY_LEN + 1];
-	struct identity id = { .local = true, .key = API_KEY };
 	struct seen seen;
 
 	(void)make_local(p, true, key);
-	id.account = account_new("acme");
-	key_check_refused(p->kc, &id);
-	account_free(&id.account);
+	key_check_refused(p->kc, "acme", API_KEY, true);
 	ask_from(p, key, INSIDE, &seen);
 	check_reason("local", &seen, KEY_GOOD, KEY_REASON_NONE);
 	ask_from(p, API_KEY, INSIDE, &seen);

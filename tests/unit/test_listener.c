@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <setjmp.h>
@@ -505,6 +506,124 @@ test_inet6(void **state)
 	close(fd);
 }
 
+/* Sockets as systemd passes them, from descriptor 3 on: a UNIX one, an inet
+ * one, one that does not listen. */
+struct passed {
+	int fds[3];
+	char inet[64], idle[96];
+};
+
+static void
+pass_sockets(const struct place *p, struct passed *s)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+	s->fds[0] = must_open(p->spec, NULL);
+	assert_int_equal(chmod(p->path, 0600), 0);
+	s->fds[1] = open_free_port("127.0.0.1", s->inet, sizeof(s->inet));
+	assert_true(s->fds[1] >= 0);
+	snprintf(s->idle, sizeof(s->idle), "unix:%s.idle", p->path);
+	strcpy(un.sun_path, s->idle + 5);
+	s->fds[2] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(s->fds[2], (struct sockaddr *)&un, sizeof(un)),
+			 0);
+}
+
+/* In a process of its own, whose descriptors these become. The descriptor that
+ * listener_open() gave, or 0 when it failed, or 99 when it is not as it should
+ * be. */
+static int
+open_passed(const struct passed *s, bool is_me, const char *n, const char *spec)
+{
+	char pid[16], *error;
+	int fds[3], fd;
+
+	/* Out of the way first. */
+	for (int i = 0; i < 3; i++)
+		fds[i] = fcntl(s->fds[i], F_DUPFD, 100);
+	for (int i = 0; i < 3; i++) {
+		if (dup2(fds[i], 3 + i) < 0 || fcntl(3 + i, F_SETFL, 0) != 0)
+			return 99;
+		close(fds[i]);
+	}
+	snprintf(pid, sizeof(pid), "%d",
+		 is_me ? (int)getpid() : (int)getppid());
+	setenv("LISTEN_PID", pid, 1);
+	setenv("LISTEN_FDS", n, 1);
+	fd = listener_open(spec, NULL, &error);
+	if (fd < 0)
+		return 0;
+	if (!(fcntl(fd, F_GETFL) & O_NONBLOCK) ||
+	    fcntl(fd, F_GETFD) != FD_CLOEXEC)
+		return 99;
+	return fd;
+}
+
+static int
+in_a_process(const struct passed *s, bool is_me, const char *n,
+	     const char *spec)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(open_passed(s, is_me, n, spec));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static void
+test_passed_sockets(void **state)
+{
+	enum { SOCK, INET, IDLE, FREE };
+	static const struct {
+		const char *name;
+		int spec;
+		bool is_me;
+		const char *n;
+		int fd; /* 0: the address is in use; -1: one of its own */
+	} rows[] = {
+		{ "the first", SOCK, true, "3", 3 },
+		{ "the second", INET, true, "3", 4 },
+		{ "the only one", SOCK, true, "1", 3 },
+		{ "not one of them", FREE, true, "3", -1 },
+		{ "behind the last", INET, true, "1", 0 },
+		{ "one that does not listen", IDLE, true, "3", -1 },
+		{ "of another process", SOCK, false, "3", 0 },
+		{ "none", SOCK, true, "0", 0 },
+		{ "fewer than none", SOCK, true, "-1", 0 },
+		{ "no number", SOCK, true, "3x", 0 },
+		{ "no number at all", SOCK, true, "", 0 },
+		{ "more than there are", INET, true, "999999999", 4 },
+		{ "too many", INET, true, "99999999999999999999", 0 },
+	};
+	struct place *p = *state;
+	char other[96];
+	struct passed s;
+	struct stat st;
+
+	pass_sockets(p, &s);
+	/* A longer path, which begins in the same way. */
+	snprintf(other, sizeof(other), "%s.free", p->spec);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		const char *specs[] = { p->spec, s.inet, s.idle, other };
+		int fd = in_a_process(&s, rows[i].is_me, rows[i].n,
+				      specs[rows[i].spec]);
+
+		if (rows[i].fd >= 0 ? fd != rows[i].fd : fd < 6 || fd == 99)
+			fail_msg("%s: %d", rows[i].name, fd);
+	}
+	/* Its file is systemd's. */
+	assert_int_equal(lstat(p->path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFSOCK | 0600);
+	for (int i = 0; i < 3; i++)
+		close(s.fds[i]);
+	unlink(s.idle + 5);
+	unlink(other + 5);
+}
+
 int
 main(void)
 {
@@ -525,6 +644,7 @@ main(void)
 		cmocka_unit_test(test_what_cannot_be_opened),
 		cmocka_unit_test(test_inet),
 		cmocka_unit_test(test_inet6),
+		AT_PLACE(test_passed_sockets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

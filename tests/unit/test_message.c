@@ -33,7 +33,10 @@
 #include "policy/judge.h"
 #include "policy/mime.h"
 #include "policy/outgoing.h"
+#include "policy/route.h"
 #include "policy/utf8.h"
+
+static const struct route_list no_routes = { 0 };
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SLOWER 15
@@ -210,6 +213,51 @@ test_headers(void **state)
 	h = message_find(m, "From");
 	assert_int_equal(h->value_len, 3);
 	assert_memory_equal(h->value, "a\0b", 4);
+	message_free(&m);
+}
+
+/* All of them in their order, known to a dialect or not. */
+static void
+test_header_names(void **state)
+{
+	struct message *m = message_new("");
+
+	(void)state;
+	assert_int_equal(message_n_headers(m), 0);
+	give(m, "Received", "x");
+	give(m, "X-Other", "x");
+	give(m, "sUBJECT", "x");
+	give(m, "X-OTHER", "x");
+	for (int i = 4; i < MESSAGE_HEADERS_MAX; i++)
+		give(m, i % 2 == 0 ? "Even" : "Odd", "");
+	assert_null(message_refusal(m));
+	assert_int_equal(message_n_headers(m), MESSAGE_HEADERS_MAX);
+	assert_string_equal(message_header_name(m, 0), "Received");
+	assert_string_equal(message_header_name(m, 1), "X-Other");
+	assert_string_equal(message_header_name(m, 2), "sUBJECT");
+	assert_string_equal(message_header_name(m, 3), "X-OTHER");
+	assert_string_equal(message_header_name(m, 998), "Even");
+	assert_string_equal(message_header_name(m, 999), "Odd");
+	give(m, "One-More", "");
+	assert_int_equal(message_n_headers(m), MESSAGE_HEADERS_MAX);
+	message_free(&m);
+}
+
+/* Names of headers that are not kept count too, for they are. */
+static void
+test_header_bytes(void **state)
+{
+	static char name[20001];
+	struct message *m = message_new("");
+
+	(void)state;
+	memset(name, 'n', sizeof(name) - 1);
+	for (size_t i = 0; i < MESSAGE_HEADERS_KEPT_MAX / sizeof(name); i++)
+		give(m, name, "x");
+	assert_null(message_refusal(m));
+	give(m, name, "x");
+	assert_true(refused_with(m, 550, "5.6.0",
+				 "The headers are longer than 1048576 bytes"));
 	message_free(&m);
 }
 
@@ -717,7 +765,7 @@ run_hostile(const struct hostile *h, struct verdict *v)
 	if (h->body_len == 0)
 		(void)message_body(m, "<p>hello", 8);
 	feed_body(m, h);
-	judge(m, a, &dialect_emaildelivery, v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, v);
 	dynbuf_init(&out, API_REQUEST_MAX);
 	if (v->outgoing != NULL) {
 		(void)api_emaildelivery.recipient_piece(
@@ -909,7 +957,7 @@ judge_with_charsets(size_t row, unsigned n)
 	give(m, "From", "shop@example.com");
 	give(m, "Subject", "S");
 	(void)message_body(m, "<p>\xe9", 4);
-	judge(m, a, &dialect_emaildelivery, &v);
+	judge(m, a, &dialect_emaildelivery, &no_routes, &v);
 	verdict_clear(&v);
 	account_free(&a);
 	message_free(&m);
@@ -962,6 +1010,8 @@ main(void)
 		cmocka_unit_test(test_duplicates),
 		cmocka_unit_test(test_recipient_count),
 		cmocka_unit_test(test_headers),
+		cmocka_unit_test(test_header_names),
+		cmocka_unit_test(test_header_bytes),
 		cmocka_unit_test(test_header_count),
 		cmocka_unit_test(test_header_length),
 		cmocka_unit_test(test_long_header_name),

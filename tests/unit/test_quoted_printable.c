@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/dynbuf.h"
+
 static const struct {
 	const char *name;
 	const char *in;
@@ -110,12 +112,130 @@ test_random(void **state)
 	}
 }
 
+#define TEN "0123456789"
+#define SEVENTY TEN TEN TEN TEN TEN TEN TEN
+#define E_ACUTE "\xc3\xa9"
+
+static const struct {
+	const char *name;
+	const char *in;
+	const char *want;
+} written[] = {
+	{ "empty", "", "" },
+	{ "plain", "hello\r\n", "hello\r\n" },
+	{ "no line end", "hello", "hello\r\n" },
+	{ "LF", "a\n\nb\n", "a\r\n\r\nb\r\n" },
+	{ "CR alone", "a\rb\r\n", "a=0Db\r\n" },
+	{ "CR at the end", "a\r", "a=0D\r\n" },
+	{ "CR CR LF", "a\r\r\n", "a=0D\r\n" },
+	{ "equals sign", "a=b", "a=3Db\r\n" },
+	{ "UTF-8", E_ACUTE, "=C3=A9\r\n" },
+	{ "controls", "\x01\x7f\v", "=01=7F=0B\r\n" },
+	{ "blanks", " a\tb c\r\n", " a\tb c\r\n" },
+	{ "blank at a line's end", "a \nb\t\r\n", "a=20\r\nb=09\r\n" },
+	{ "two blanks", "a  ", "a =20\r\n" },
+	{ "only a blank", " ", "=20\r\n" },
+	{ "76 wide", SEVENTY "123456\n", SEVENTY "123456\r\n" },
+	{ "77 wide", SEVENTY "1234567\n", SEVENTY "12345=\r\n67\r\n" },
+	{ "an escape at the end of 76", SEVENTY "123=\n",
+	  SEVENTY "123=3D\r\n" },
+	{ "an escape at the end of 77", SEVENTY "1234=\n",
+	  SEVENTY "1234=\r\n=3D\r\n" },
+	{ "an escape that ends at 76", SEVENTY "123=x\n",
+	  SEVENTY "123=\r\n=3Dx\r\n" },
+	{ "an escape that ends at 75", SEVENTY "12=x\n", SEVENTY "12=3Dx\r\n" },
+	{ "an escape that ends at 75, and more", SEVENTY "12=xy\n",
+	  SEVENTY "12=3D=\r\nxy\r\n" },
+	{ "a blank at 76", SEVENTY "12345 \n", SEVENTY "12345=\r\n=20\r\n" },
+	{ "a blank before a soft break", SEVENTY "1234 67\n",
+	  SEVENTY "1234 =\r\n67\r\n" },
+	{ "a dot", ".\r\n", ".\r\n" },
+};
+
+static void
+test_written(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); i++) {
+		DYNBUF_AUTO out;
+		size_t len = strlen(written[i].in);
+
+		dynbuf_init(&out, QUOTED_PRINTABLE_MAX(len));
+		assert_true(quoted_printable_encode(&out, written[i].in, len));
+		if (strcmp(dynbuf_str(&out), written[i].want) != 0)
+			fail_msg("%s: %s", written[i].name, dynbuf_str(&out));
+	}
+}
+
+static void
+check_lines(const char *text)
+{
+	while (*text != '\0') {
+		size_t len = strcspn(text, "\r\n");
+
+		assert_true(len <= 76);
+		assert_true(len == 0 ||
+			    (text[len - 1] != ' ' && text[len - 1] != '\t'));
+		assert_memory_equal(text + len, "\r\n", 2);
+		text += len + 2;
+	}
+}
+
+/* What is written is what was meant, in the room that was promised. */
+static void
+test_there_and_back(void **state)
+{
+	static const char *const alphabets[] = {
+		"ab =\n\t.", "\xff", "\xff\n", "a\xff", "a", "\n", "\r\n ",
+	};
+
+	(void)state;
+	srandom(1);
+	for (unsigned run = 0; run < 7000; run++) {
+		const char *alphabet = alphabets[run % 7];
+		size_t len = 1 + (size_t)random() % 400, n = 0, k = 0;
+		char in[401], want[1200], back[1500];
+		DYNBUF_AUTO out;
+
+		for (size_t i = 0; i < len; i++)
+			in[i] = alphabet[(size_t)random() % strlen(alphabet)];
+		for (size_t i = 0; i < len; i++) {
+			if (in[i] == '\n' && (i == 0 || in[i - 1] != '\r'))
+				want[n++] = '\r';
+			want[n++] = in[i];
+		}
+		if (in[len - 1] != '\n') {
+			want[n++] = '\r';
+			want[n++] = '\n';
+		}
+		dynbuf_init(&out, QUOTED_PRINTABLE_MAX(len));
+		assert_true(quoted_printable_encode(&out, in, len));
+		check_lines(dynbuf_str(&out));
+		k = decode(out.data, out.len, 1000, back);
+		assert_int_equal(k, n);
+		assert_memory_equal(back, want, n);
+	}
+}
+
+static void
+test_full(void **state)
+{
+	DYNBUF_AUTO out;
+
+	(void)state;
+	dynbuf_init(&out, 20);
+	assert_false(quoted_printable_encode(&out, "hello", 5));
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_written),
+		cmocka_unit_test(test_there_and_back),
+		cmocka_unit_test(test_full),
 	};
 
 	g_mime_init();

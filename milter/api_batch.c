@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT */
+#include "api_batch.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api_health.h"
+#include "api_service.h"
+#include "clock.h"
+#include "config.h"
+#include "crypto.h"
+#include "http_pool.h"
+#include "key_check.h"
+#include "log.h"
+#include "metrics.h"
+#include "policy/api.h"
+#include "policy/outgoing.h"
+#include "sent_memory.h"
+#include "services.h"
+#include "submission.h"
+
+/* "Idempotency-Key: " and 32 digits; "X-Auth-APIKey: " and a key. */
+#define HEADER_MAX 320
+
+/* One call: a recipient of the batch. */
+struct slot {
+	struct api_batch *batch;
+	struct slot *next_free;
+	size_t recipient;
+	enum health_advice advice;
+	uint8_t name[SUBMISSION_KEY_LEN];
+	struct http_call call;
+	struct dynbuf piece;
+	char idempotency[HEADER_MAX];
+	const char *headers[5];
+};
+
+struct recipient {
+	enum batch_state state;
+	struct smtp_reply *reply; /* owned; NULL while there is none */
+};
+
+struct api_batch {
+	struct api_batch_settings settings;
+	const struct api_service *service;
+	struct dynbuf shared; /* the piece all requests share */
+	char url[2048];
+	char key_header[HEADER_MAX];
+	struct smtp_reply later; /* of recipients that were not tried */
+
+	/* Guards what follows: a batch begins in one thread and goes on in
+	 * another. */
+	pthread_mutex_t lock;
+	struct slot *slots, *free;
+	size_t n_slots;
+	struct recipient *recipients;
+	size_t next;	 /* the first that was not looked at */
+	unsigned window; /* calls at once, for now */
+	unsigned under_way;
+	bool stopped; /* no further call begins */
+	bool key_wrong, misfit, too_large;
+};
+
+static void *
+need(void *p)
+{
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+static void
+lock(struct api_batch *b)
+{
+	if (pthread_mutex_lock(&b->lock) != 0)
+		abort();
+}
+
+static void
+unlock(struct api_batch *b)
+{
+	if (pthread_mutex_unlock(&b->lock) != 0)
+		abort();
+}
+
+struct api_batch *
+api_batch_new(const struct api_batch_settings *settings)
+{
+	struct api_batch *b = need(calloc(1, sizeof(*b)));
+	size_t n = settings->outgoing->n_recipients;
+
+	b->settings = *settings;
+	b->service =
+	    api_service_find(&settings->services->apis, settings->api->name);
+	b->recipients = need(calloc(n + 1, sizeof(*b->recipients)));
+	b->window = settings->first_alone ? 1 : API_BATCH_PARALLEL;
+	dynbuf_init(&b->shared, API_REQUEST_MAX);
+	smtp_reply_set(&b->later, 451, "4.4.1",
+		       "The API did not answer in time");
+	if (pthread_mutex_init(&b->lock, NULL) != 0)
+		abort();
+	return b;
+}
+
+void
+api_batch_free(struct api_batch **bp)
+{
+	struct api_batch *b = *bp;
+
+	if (b == NULL)
+		return;
+	for (size_t i = 0; i < b->settings.outgoing->n_recipients; i++)
+		free(b->recipients[i].reply);
+	free(b->recipients);
+	if (b->slots != NULL)
+		crypto_wipe(b->slots, b->n_slots * sizeof(*b->slots));
+	free(b->slots);
+	crypto_wipe(b->key_header, sizeof(b->key_header));
+	dynbuf_clear(&b->shared);
+	(void)pthread_mutex_destroy(&b->lock);
+	free(b);
+	*bp = NULL;
+}
+
+void
+api_batch_skip(struct api_batch *b, size_t recipient)
+{
+	b->recipients[recipient].state = BATCH_SKIPPED;
+}
+
+/* --- one call ------------------------------------------------------------- */
+
+static const struct {
+	const char *word; /* in the log */
+	enum metrics_call metric;
+} results[] = {
+	[API_ACCEPTED] = { "accepted", METRICS_CALL_ACCEPTED },
+	[API_REFUSED] = { "refused", METRICS_CALL_REFUSED },
+	[API_KEY_WRONG] = { "key-wrong", METRICS_CALL_KEY_WRONG },
+	[API_LATER] = { "later", METRICS_CALL_LATER },
+	[API_MISFIT] = { "misfit", METRICS_CALL_MISFIT },
+};
+
+static void
+set_state(struct api_batch *b, size_t i, enum batch_state state,
+	  const struct smtp_reply *reply)
+{
+	struct recipient *r = &b->recipients[i];
+
+	r->state = state;
+	if (reply == NULL)
+		return;
+	if (r->reply == NULL)
+		r->reply = need(malloc(sizeof(*r->reply)));
+	*r->reply = *reply;
+}
+
+/* The API has it from before. */
+static void
+settle_known(struct api_batch *b, size_t i)
+{
+	char to[LOG_QUOTE_SIZE];
+
+	set_state(b, i, BATCH_ACCEPTED, NULL);
+	metrics_call(b->settings.services->metrics, METRICS_CALL_KNOWN);
+	log_info(b->settings.queue_id, "call to=%s api=%s result=known",
+		 log_quote(to, b->settings.outgoing->recipients[i].email),
+		 b->settings.api->name);
+}
+
+static void
+log_call(const struct api_batch *b, const struct slot *s, const char *word,
+	 const struct api_outcome *o)
+{
+	const char *error = s->call.error;
+	char to[LOG_QUOTE_SIZE];
+	char id[LOG_QUOTE_SIZE];
+	char why[LOG_QUOTE_SIZE];
+	void (*log)(const char *, const char *, ...) =
+	    o->kind == API_MISFIT  ? log_error
+	    : o->kind == API_LATER ? log_warning
+				   : log_info;
+
+	log(b->settings.queue_id,
+	    "call to=%s api=%s status=%u result=%s%s%s ms=%u%s%s",
+	    log_quote(to,
+		      b->settings.outgoing->recipients[s->recipient].email),
+	    b->settings.api->name, s->call.status, word,
+	    *o->id ? " id=" : "", *o->id ? log_quote(id, o->id) : "",
+	    s->call.elapsed_ms, *error ? " error=" : "",
+	    *error ? log_quote(why, error) : "");
+}
+
+/* A request left and nobody knows what became of it. */
+static bool
+is_ambiguous(const struct http_call *call)
+{
+	return call->sent && call->result != HTTP_ANSWERED;
+}
+
+static void
+tell_health(const struct api_batch *b, const struct slot *s)
+{
+	bool called = s->call.result != HTTP_QUEUE_FULL &&
+		      s->call.result != HTTP_STOPPED;
+
+	if (called)
+		api_health_told(b->service->health, b->settings.key_id,
+				s->advice, s->call.status, s->call.retry_after,
+				clock_ms());
+	else
+		api_health_not_called(b->service->health, s->advice);
+}
+
+static void
+settle(struct api_batch *b, const struct slot *s, const struct api_outcome *o)
+{
+	switch (o->kind) {
+	case API_ACCEPTED:
+		set_state(b, s->recipient, BATCH_ACCEPTED, NULL);
+		sent_memory_add(b->settings.services->sent, s->name);
+		break;
+	case API_KEY_WRONG:
+		b->key_wrong = true;
+		b->stopped = true;
+		/* fall through */
+	case API_REFUSED:
+		set_state(b, s->recipient, BATCH_REFUSED, &o->reply);
+		break;
+	case API_MISFIT:
+		b->misfit = true;
+		/* fall through */
+	case API_LATER:
+		set_state(b, s->recipient, BATCH_OPEN, &o->reply);
+		/* Who was to be called alone stands for all. */
+		if (b->window == 1 && b->settings.first_alone) {
+			b->stopped = true;
+			b->later = o->reply;
+		}
+		break;
+	}
+	b->window = API_BATCH_PARALLEL;
+}
+
+/* Reads the answer of a call that is over. */
+static void
+read_answer(struct api_batch *b, struct slot *s)
+{
+	bool answered = s->call.result == HTTP_ANSWERED;
+	const char *word;
+	enum metrics_call metric;
+	struct api_outcome o;
+
+	/* An API may say the key back, in words for the client and the log. */
+	identity_hide_key(s->call.answer.data, s->call.answer.len,
+			  b->settings.key);
+	api_outcome(b->settings.api->format, answered ? s->call.status : 0,
+		    dynbuf_str(&s->call.answer), s->call.answer.len, &o);
+	word = results[o.kind].word;
+	metric = results[o.kind].metric;
+	if (b->settings.api->accept_ambiguous && is_ambiguous(&s->call)) {
+		o.kind = API_ACCEPTED;
+		word = "assumed";
+		metric = METRICS_CALL_ASSUMED;
+	}
+	tell_health(b, s);
+	metrics_call(b->settings.services->metrics, metric);
+	log_call(b, s, word, &o);
+	settle(b, s, &o);
+}
+
+static void
+slot_release(struct api_batch *b, struct slot *s)
+{
+	dynbuf_clear(&s->piece);
+	http_call_clear(&s->call);
+	s->next_free = b->free;
+	b->free = s;
+}
+
+static void on_call_done(struct http_call *call);
+
+/* False: the request cannot be written. */
+static bool
+slot_prepare(struct slot *s, int64_t left_ms)
+{
+	struct api_batch *b = s->batch;
+	const struct outgoing_recipient *r =
+	    &b->settings.outgoing->recipients[s->recipient];
+	unsigned most = b->settings.call_ms;
+	char hex[2 * SUBMISSION_KEY_LEN + 1];
+
+	dynbuf_init(&s->piece, API_REQUEST_MAX);
+	if (!b->settings.api->format->recipient_piece(r, &s->piece))
+		return false;
+	crypto_hex(hex, s->name, sizeof(s->name));
+	(void)snprintf(s->idempotency, sizeof(s->idempotency),
+		       "Idempotency-Key: %s", hex);
+	s->headers[0] = "Content-Type: application/json";
+	s->headers[1] = "Accept: application/json";
+	s->headers[2] = b->key_header;
+	s->headers[3] = s->idempotency;
+	s->headers[4] = NULL;
+	s->call = (struct http_call){
+		.url = b->url,
+		.post = true,
+		.headers = s->headers,
+		.body = { { s->piece.data, s->piece.len },
+			  { b->shared.data, b->shared.len } },
+		.timeout_ms = left_ms < most ? (unsigned)left_ms : most,
+		.answer_max = API_ANSWER_MAX,
+		.done = on_call_done,
+		.arg = s,
+	};
+	return true;
+}
+
+/* --- the batch, under its lock -------------------------------------------- */
+
+static void
+stop_because(struct api_batch *b, size_t i, int code, const char *enhanced,
+	     const char *text)
+{
+	smtp_reply_set(&b->later, code, enhanced, "%s", text);
+	set_state(b, i, BATCH_OPEN, &b->later);
+	b->stopped = true;
+}
+
+/* Asks whether to call at all. */
+static bool
+is_callable(struct api_batch *b, size_t i, enum health_advice *advice_r)
+{
+	*advice_r =
+	    api_health_ask(b->service->health, b->settings.key_id,
+			   b->settings.may_wait, clock_ms());
+	if (*advice_r == HEALTH_DOWN)
+		stop_because(b, i, 451, "4.4.1",
+			     "The API does not answer: it is not called for a "
+			     "moment");
+	else if (*advice_r == HEALTH_PAUSE)
+		stop_because(b, i, 451, "4.4.5",
+			     "The API asked for a pause: its limit is reached");
+	else
+		return true;
+	return false;
+}
+
+static void
+call_one(struct api_batch *b, size_t i)
+{
+	int64_t left = b->settings.deadline_ms - clock_ms();
+	struct slot *s = b->free;
+
+	submission_key(b->settings.submission,
+		       b->settings.outgoing->recipients[i].email, s->name);
+	if (sent_memory_has(b->settings.services->sent, s->name)) {
+		settle_known(b, i);
+		return;
+	}
+	if (left <= 0) {
+		b->stopped = true;
+		return;
+	}
+	if (!is_callable(b, i, &s->advice))
+		return;
+	s->recipient = i;
+	if (slot_prepare(s, left) &&
+	    http_pool_submit(b->service->http, &s->call) == 0) {
+		b->free = s->next_free;
+		b->under_way++;
+		return;
+	}
+	api_health_not_called(b->service->health, s->advice);
+	dynbuf_clear(&s->piece);
+	stop_because(b, i, 451, "4.3.2", "Too many calls are under way");
+	log_warning(b->settings.queue_id, "call api=%s result=later error=\"%s\"",
+		    b->settings.api->name, "too many calls are under way");
+}
+
+/* Begins the calls there is room for. True: the batch is over. */
+static bool
+pump(struct api_batch *b)
+{
+	while (!b->stopped && b->free != NULL && b->under_way < b->window &&
+	       b->next < b->settings.outgoing->n_recipients) {
+		size_t i = b->next++;
+
+		if (b->recipients[i].state == BATCH_OPEN)
+			call_one(b, i);
+	}
+	return b->under_way == 0;
+}
+
+static void
+on_call_done(struct http_call *call)
+{
+	struct slot *s = call->arg;
+	struct api_batch *b = s->batch;
+	bool over;
+
+	lock(b);
+	read_answer(b, s);
+	slot_release(b, s);
+	b->under_way--;
+	over = pump(b);
+	unlock(b);
+	/* From here on it is the owner's. */
+	if (over)
+		b->settings.done(b->settings.arg);
+}
+
+static bool
+batch_open(struct api_batch *b)
+{
+	const struct config_api *api = b->settings.api;
+	int n;
+
+	n = snprintf(b->url, sizeof(b->url), "%s%s", api->url,
+		     api->format->send_path);
+	if (n < 0 || (size_t)n >= sizeof(b->url))
+		return false;
+	n = snprintf(b->key_header, sizeof(b->key_header), "%s: %s",
+		     api->format->key_header, b->settings.key);
+	if (n < 0 || (size_t)n >= sizeof(b->key_header))
+		return false;
+	return api->format->shared_piece(b->settings.outgoing, &b->shared);
+}
+
+static void
+make_slots(struct api_batch *b)
+{
+	size_t n = b->settings.outgoing->n_recipients;
+
+	b->n_slots = n < API_BATCH_PARALLEL ? n : API_BATCH_PARALLEL;
+	b->slots = need(calloc(b->n_slots + 1, sizeof(*b->slots)));
+	for (size_t i = 0; i < b->n_slots; i++) {
+		b->slots[i].batch = b;
+		b->slots[i].next_free = b->free;
+		b->free = &b->slots[i];
+	}
+}
+
+void
+api_batch_start(struct api_batch *b)
+{
+	bool over;
+
+	lock(b);
+	if (batch_open(b)) {
+		make_slots(b);
+	} else {
+		b->too_large = true;
+		b->stopped = true;
+		smtp_reply_set(&b->later, 552, "5.3.4",
+			       "The message is too large for the API");
+	}
+	over = pump(b);
+	unlock(b);
+	if (over)
+		b->settings.done(b->settings.arg);
+}
+
+/* --- what came of it ------------------------------------------------------ */
+
+enum batch_state
+api_batch_state(const struct api_batch *b, size_t i)
+{
+	enum batch_state state = b->recipients[i].state;
+
+	return b->too_large && state == BATCH_OPEN ? BATCH_REFUSED : state;
+}
+
+const struct smtp_reply *
+api_batch_reply(const struct api_batch *b, size_t i)
+{
+	return b->recipients[i].reply ? b->recipients[i].reply : &b->later;
+}
+
+void
+api_batch_counts(const struct api_batch *b, struct api_batch_counts *c)
+{
+	*c = (struct api_batch_counts){
+		.key_wrong = b->key_wrong,
+		.misfit = b->misfit,
+		.too_large = b->too_large,
+	};
+	for (size_t i = 0; i < b->settings.outgoing->n_recipients; i++) {
+		enum batch_state state = api_batch_state(b, i);
+
+		if (state == BATCH_REFUSED && c->refused++ == 0)
+			c->first_refused = i;
+		c->accepted += state == BATCH_ACCEPTED;
+		c->open += state == BATCH_OPEN;
+	}
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * To the API while the client waits, for direct_timeout at most. What can be
+ * said of the whole message is said to the client: the API has it for
+ * everybody, or for nobody and why. Everything else goes on in the queue.
+ */
+#include <errno.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "api_batch.h"
+#include "clock.h"
+#include "config.h"
+#include "handoff.h"
+#include "key_check.h"
+#include "log.h"
+#include "policy/account.h"
+#include "policy/outgoing.h"
+#include "policy/route.h"
+#include "pool_wake.h"
+#include "services.h"
+
+static void
+on_done(void *arg)
+{
+	if (sem_post(arg) == -1)
+		abort();
+}
+
+/* Until a time of the monotonic clock at most, or with NULL for ever. */
+static bool
+wait_until(sem_t *idle, const struct timespec *until)
+{
+	int r;
+
+	do {
+		r = until == NULL
+			? sem_wait(idle)
+			: sem_clockwait(idle, CLOCK_MONOTONIC, until);
+	} while (r == -1 && errno == EINTR);
+	if (r == -1 && errno != ETIMEDOUT)
+		abort();
+	return r == 0;
+}
+
+static struct timespec
+from_now(unsigned ms)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_nsec += (long)ms * 1000000L;
+	t.tv_sec += t.tv_nsec / 1000000000L;
+	t.tv_nsec %= 1000000000L;
+	return t;
+}
+
+/* The HTTP pool ends every call by its deadline. */
+static void
+wait_for_all(struct pool_wake *pool, sem_t *idle)
+{
+	struct timespec soon = from_now(pool_wake_patience(pool));
+	int64_t start = clock_ms();
+
+	if (!wait_until(idle, &soon)) {
+		pool_wake_send(pool);
+		(void)wait_until(idle, NULL);
+	}
+	pool_wake_waited(pool, (unsigned)(clock_ms() - start));
+}
+
+static void
+reply_refused(struct handoff *h, const struct api_batch *b,
+	      const struct api_batch_counts *c)
+{
+	const struct smtp_reply *why = api_batch_reply(b, c->first_refused);
+	const char *who = h->outgoing->recipients[c->first_refused].email;
+
+	if (h->outgoing->n_recipients == 1 || c->key_wrong || c->too_large)
+		h->reply = *why;
+	else
+		smtp_reply_set(&h->reply, why->code, why->enhanced, "%s: %s",
+			       who, why->text);
+}
+
+static void
+conclude(struct handoff *h, const struct api_batch *b)
+{
+	struct api_batch_counts c;
+
+	api_batch_counts(b, &c);
+	h->accepted = c.accepted;
+	if (c.key_wrong)
+		key_check_refused(h->services->keys, h->identity->account->id,
+				  h->identity->key, h->identity->local);
+	if (c.accepted == h->outgoing->n_recipients)
+		h->kind = HANDOFF_SENT;
+	else if (c.accepted == 0 && (c.open == 0 || c.key_wrong))
+		reply_refused(h, b, &c);
+	else if (c.accepted == 0 && c.refused == 0 && c.misfit)
+		h->reply = *api_batch_reply(b, 0);
+	else
+		handoff_queue_rest(h, b);
+}
+
+static void
+call_api(struct handoff *h)
+{
+	const struct config *c = h->config;
+	int64_t start = clock_ms();
+	sem_t idle;
+	const struct api_batch_settings settings = {
+		.services = h->services,
+		.api = config_api(c, h->outgoing->route->api),
+		.queue_id = h->queue_id,
+		.account = h->identity->account->id,
+		.key_id = h->identity->key_id,
+		.key = h->identity->key,
+		.local = h->identity->local,
+		.outgoing = h->outgoing,
+		.submission = h->submission,
+		.first_alone = true,
+		.call_ms = c->direct_timeout_ms,
+		.deadline_ms = start + c->direct_timeout_ms,
+		.done = on_done,
+		.arg = &idle,
+	};
+	struct api_batch *b = api_batch_new(&settings);
+
+	if (sem_init(&idle, 0, 0) == -1)
+		abort();
+	api_batch_start(b);
+	wait_for_all(h->services->pool, &idle);
+	(void)sem_destroy(&idle);
+	h->waited_ms = (unsigned)(clock_ms() - start);
+	conclude(h, b);
+	api_batch_free(&b);
+}
+
+void
+handoff_direct(struct handoff *h)
+{
+	atomic_uint *waiting = &h->services->handoffs;
+
+	if (atomic_fetch_add(waiting, 1) < h->config->direct_limit) {
+		call_api(h);
+	} else {
+		log_warning(h->queue_id, "direct_limit reached: to the queue");
+		handoff_queue_rest(h, NULL);
+	}
+	atomic_fetch_sub(waiting, 1);
+}

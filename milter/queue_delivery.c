@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT */
+#include "queue_delivery.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#include "api_batch.h"
+#include "clock.h"
+#include "config.h"
+#include "crypto.h"
+#include "key_check.h"
+#include "keystore.h"
+#include "log.h"
+#include "metrics.h"
+#include "plan_seal.h"
+#include "policy/dialect.h"
+#include "policy/dynbuf.h"
+#include "policy/mail_reader.h"
+#include "policy/message.h"
+#include "policy/outgoing.h"
+#include "policy/plan.h"
+#include "policy/requeue.h"
+#include "services.h"
+
+/* A recipient of the transaction. */
+struct recipient {
+	char *address;
+	char *typed; /* what the client of the relay wrote; or NULL */
+	size_t place; /* in the plan; SIZE_MAX: not there */
+};
+
+/* One transaction. */
+struct mail {
+	struct services *services;
+	const struct config *config; /* the snapshot for it */
+	struct recipient *recipients;
+	size_t n;
+	struct mail_reader *reader;
+	struct message *message; /* its MIME headers and body only */
+	bool body_done;		 /* no later byte of it matters */
+	struct dynbuf sealed;	 /* the plan's headers */
+	struct plan *plan;	 /* once the headers are complete */
+	const struct dialect *dialect;
+	char key[PLAN_KEY_MAX + 1];
+	struct smtp_reply refusal; /* for all recipients, when it is set */
+	struct api_batch *batch;
+	int64_t start_ms;
+	struct lmtp_answer *answer;
+};
+
+static void *
+need(void *p)
+{
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+static void
+refuse(struct mail *m, int code, const char *enhanced, const char *why)
+{
+	if (!smtp_reply_is_set(&m->refusal))
+		smtp_reply_set(&m->refusal, code, enhanced, "%s", why);
+}
+
+static const char *
+queue_id(const struct mail *m)
+{
+	return m->plan != NULL ? m->plan->queue_id : "lmtp";
+}
+
+/* --- the message as it comes ---------------------------------------------- */
+
+static void
+on_header(void *arg, const char *name, const char *value, size_t len)
+{
+	struct mail *m = arg;
+
+	if (strcasecmp(name, REQUEUE_PLAN_HEADER) == 0) {
+		if (!dynbuf_add(&m->sealed, value, len))
+			refuse(m, 550, "5.7.1", "The plan is too long");
+		return;
+	}
+	if (strncasecmp(name, "Content-", 8) == 0 ||
+	    strcasecmp(name, "MIME-Version") == 0)
+		message_header(m->message, name, value, len);
+}
+
+static void
+read_plan(struct mail *m)
+{
+	struct dynbuf text;
+
+	dynbuf_init(&text, PLAN_MAX);
+	if (plan_unseal(m->services->seal, dynbuf_str(&m->sealed),
+			m->sealed.len, &text))
+		m->plan = plan_read(text.data, text.len);
+	if (text.data != NULL)
+		crypto_wipe(text.data, text.cap);
+	dynbuf_clear(&text);
+	dynbuf_clear(&m->sealed);
+}
+
+static void
+on_headers_done(void *arg)
+{
+	struct mail *m = arg;
+
+	if (m->sealed.len == 0)
+		refuse(m, 550, "5.7.1", "This is no message of the relay");
+	else
+		read_plan(m);
+	if (m->plan != NULL)
+		m->dialect = dialect_find(m->plan->dialect);
+	if (m->plan == NULL)
+		refuse(m, 550, "5.7.1",
+		       "The plan of this message does not verify");
+	else if (m->dialect == NULL)
+		refuse(m, 550, "5.7.1", "The plan has an unknown dialect");
+	if (smtp_reply_is_set(&m->refusal))
+		log_error(queue_id(m), "delivery result=refused reason=\"%s\"",
+			  m->refusal.text);
+}
+
+static void
+on_body(void *arg, const char *data, size_t len)
+{
+	struct mail *m = arg;
+
+	if (!m->body_done && !smtp_reply_is_set(&m->refusal))
+		m->body_done = message_body(m->message, data, len);
+}
+
+static const struct mail_sink sink = { on_header, on_headers_done, on_body };
+
+/* --- the handler ---------------------------------------------------------- */
+
+static void
+mail_free(struct mail *m)
+{
+	for (size_t i = 0; i < m->n; i++) {
+		free(m->recipients[i].address);
+		free(m->recipients[i].typed);
+	}
+	free(m->recipients);
+	api_batch_free(&m->batch);
+	mail_reader_free(&m->reader);
+	message_free(&m->message);
+	plan_free(&m->plan);
+	dynbuf_clear(&m->sealed);
+	crypto_wipe(m->key, sizeof(m->key));
+	free(m);
+}
+
+static void *
+begin(void *arg, const char *sender)
+{
+	struct mail *m = need(calloc(1, sizeof(*m)));
+
+	(void)sender; /* the plan has the one the client gave */
+	m->services = arg;
+	m->config = m->services->config;
+	m->reader = mail_reader_new(&sink, m);
+	m->message = message_new("");
+	dynbuf_init(&m->sealed, PLAN_HEADERS_MAX);
+	return m;
+}
+
+/* Whether it is one of the message's is known when the headers are. */
+static void
+recipient(void *mail, const char *address, const char *typed,
+	  struct smtp_reply *reply)
+{
+	struct mail *m = mail;
+
+	m->recipients = need(
+	    realloc(m->recipients, (m->n + 1) * sizeof(*m->recipients)));
+	m->recipients[m->n++] = (struct recipient){
+		.address = need(strdup(address)),
+		.typed = typed != NULL ? need(strdup(typed)) : NULL,
+		.place = SIZE_MAX,
+	};
+	smtp_reply_set(reply, 250, "2.1.5", "OK");
+}
+
+static void
+data(void *mail, const char *bytes, size_t len)
+{
+	struct mail *m = mail;
+
+	if (!mail_reader_feed(m->reader, bytes, len))
+		refuse(m, 550, "5.6.0", "A header is too long");
+}
+
+static void
+drop(void *mail)
+{
+	mail_free(mail);
+}
+
+/* --- the calls ------------------------------------------------------------ */
+
+static void
+reply_to(const struct mail *m, const struct api_batch_counts *c,
+	 const struct recipient *r, struct smtp_reply *reply)
+{
+	const struct plan_recipient *known =
+	    r->place != SIZE_MAX ? &m->plan->recipients[r->place] : NULL;
+	const struct smtp_reply *why;
+	enum batch_state state;
+
+	if (known == NULL) {
+		smtp_reply_set(reply, 550, "5.7.1",
+			       "The message was not accepted for this "
+			       "recipient");
+		return;
+	}
+	state = known->state == PLAN_DONE      ? BATCH_ACCEPTED
+		: known->state == PLAN_REFUSED ? BATCH_REFUSED
+					       : api_batch_state(m->batch,
+								 r->place);
+	if (state == BATCH_ACCEPTED) {
+		smtp_reply_set(reply, 250, "2.0.0", "Accepted by the API");
+		return;
+	}
+	why = known->state == PLAN_REFUSED
+		  ? &known->reply
+		  : api_batch_reply(m->batch, r->place);
+	*reply = *why;
+	/* 535 is an answer to AUTH, which Postfix would not expect here. */
+	if (why->code == 535 || (state == BATCH_OPEN && c->key_wrong))
+		smtp_reply_set(reply, 550, "5.7.8", "%s",
+			       "The API key is wrong or revoked");
+}
+
+static void
+tell(const struct mail *m, const struct smtp_reply *replies)
+{
+	size_t accepted = 0;
+	size_t refused = 0;
+	size_t later;
+
+	for (size_t i = 0; i < m->n; i++) {
+		accepted += replies[i].code == 250;
+		refused += replies[i].code >= 500;
+	}
+	later = m->n - accepted - refused;
+	metrics_delivery(m->services->metrics, accepted, refused, later);
+	if (m->plan != NULL)
+		log_info(m->plan->queue_id,
+			 "delivery key=%s account=%s api=%s rcpts=%zu "
+			 "accepted=%zu refused=%zu later=%zu ms=%u",
+			 m->plan->key_id, m->plan->account, m->plan->api, m->n,
+			 accepted, refused, later,
+			 (unsigned)(clock_ms() - m->start_ms));
+}
+
+static void
+answer(struct mail *m)
+{
+	struct smtp_reply *replies = need(calloc(m->n + 1, sizeof(*replies)));
+	struct api_batch_counts c = { 0 };
+
+	if (m->batch != NULL)
+		api_batch_counts(m->batch, &c);
+	for (size_t i = 0; i < m->n; i++) {
+		if (smtp_reply_is_set(&m->refusal))
+			replies[i] = m->refusal;
+		else
+			reply_to(m, &c, &m->recipients[i], &replies[i]);
+	}
+	tell(m, replies);
+	lmtp_answer(&m->answer, replies, m->n);
+	free(replies);
+	mail_free(m);
+}
+
+/* In the HTTP thread, or in the loop's. */
+static void
+on_done(void *arg)
+{
+	struct mail *m = arg;
+	struct api_batch_counts c;
+
+	api_batch_counts(m->batch, &c);
+	if (c.key_wrong)
+		key_check_refused(m->services->keys, m->plan->account, m->key,
+				  m->plan->local);
+	answer(m);
+}
+
+/* The account's key of today, when it was made here; else the one it was
+ * accepted with. */
+static void
+choose_key(struct mail *m)
+{
+	struct keystore_found found;
+
+	memcpy(m->key, m->plan->key, sizeof(m->key));
+	if (!m->plan->local)
+		return;
+	if (keystore_find_id(m->services->keystore, m->plan->key_id,
+			     (int64_t)time(NULL), &found) == KEYSTORE_GOOD &&
+	    found.api_key[0] != '\0') {
+		_Static_assert(sizeof(found.api_key) <= sizeof(m->key),
+			       "a key fits");
+		memcpy(m->key, found.api_key, sizeof(found.api_key));
+	}
+	keystore_found_clear(&found);
+}
+
+static void
+find_places(struct mail *m)
+{
+	for (size_t i = 0; i < m->n; i++) {
+		struct recipient *r = &m->recipients[i];
+
+		if (r->typed != NULL)
+			r->place = plan_find(m->plan, r->typed);
+		if (r->place == SIZE_MAX)
+			r->place = plan_find(m->plan, r->address);
+		if (r->place == SIZE_MAX)
+			log_error(m->plan->queue_id,
+				  "delivery result=refused reason=\"a "
+				  "recipient is not in the plan\"");
+	}
+}
+
+/* Everybody but the open ones of this transaction. */
+static void
+skip_others(struct mail *m)
+{
+	size_t n = m->plan->outgoing->n_recipients;
+	bool *wanted = need(calloc(n + 1, sizeof(bool)));
+
+	for (size_t i = 0; i < m->n; i++) {
+		size_t place = m->recipients[i].place;
+
+		if (place != SIZE_MAX &&
+		    m->plan->recipients[place].state == PLAN_OPEN)
+			wanted[place] = true;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!wanted[i])
+			api_batch_skip(m->batch, i);
+	}
+	free(wanted);
+}
+
+static void
+call_api(struct mail *m, const struct config_api *api)
+{
+	const struct api_batch_settings settings = {
+		.services = m->services,
+		.api = api,
+		.queue_id = m->plan->queue_id,
+		.key_id = m->plan->key_id,
+		.key = m->key,
+		.outgoing = m->plan->outgoing,
+		.submission = m->plan->submission,
+		.may_wait = true,
+		.call_ms = m->config->direct_timeout_ms,
+		.deadline_ms = m->start_ms + QUEUE_DELIVERY_MS,
+		.done = on_done,
+		.arg = m,
+	};
+
+	choose_key(m);
+	find_places(m);
+	m->batch = api_batch_new(&settings);
+	skip_others(m);
+	api_batch_start(m->batch);
+}
+
+static void
+end(void *mail, struct lmtp_answer *a)
+{
+	struct mail *m = mail;
+	const struct config_api *api = NULL;
+
+	m->answer = a;
+	m->start_ms = clock_ms();
+	if (!mail_reader_end(m->reader))
+		refuse(m, 550, "5.6.0", "A header is too long");
+	if (!smtp_reply_is_set(&m->refusal))
+		(void)dialect_read_body(m->dialect, m->message,
+					m->plan->outgoing, &m->refusal);
+	if (!smtp_reply_is_set(&m->refusal))
+		api = config_api(m->config, m->plan->api);
+	if (api == NULL && m->plan != NULL &&
+	    !smtp_reply_is_set(&m->refusal)) {
+		log_error(m->plan->queue_id, "there is no [api %s]",
+			  m->plan->api);
+		refuse(m, 451, "4.3.5",
+		       "The relay does not know this API any more");
+	}
+	if (api != NULL)
+		call_api(m, api);
+	else
+		answer(m);
+}
+
+const struct lmtp_handler queue_delivery = {
+	.begin = begin,
+	.recipient = recipient,
+	.data = data,
+	.end = end,
+	.drop = drop,
+};
