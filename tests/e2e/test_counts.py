@@ -206,7 +206,7 @@ def test_disk_full(relays, balance):
 # --- many recipients -------------------------------------------------------
 
 
-def test_thousand_recipients(relays, balance):
+def test_thousand_recipients(relays, balance, request):
     """Beside the load of others: 3 the API refuses, 5 it takes later."""
     relay = relays()
     everybody = [f"many{i}@there.example" for i in range(1000)]
@@ -221,6 +221,7 @@ def test_thousand_recipients(relays, balance):
     load.join()
     balance("beside 1000 recipients", relay, load)
     ledger = Ledger("1000 recipients", many, relay.api, relay.postfix.sink)
+    request.config.count_rows.append(ledger.row())
     assert not ledger.problems(), ledger.row()
     for sent in many.sent:
         got = {r: relay.api.first[id, r] for id, r in relay.api.first
