@@ -125,13 +125,14 @@ def again_and_again(seconds, action):
                          ids=["idempotent", "plain"])
 def test_api_troubles(relays, balance, idempotent):
     relay = relays(idempotent, tls=True)
-    load = start_load(relay, "weather", seconds=SECONDS)
+    load = start_load(relay, "weather", messages=10**6)
     seed = relay.api.weather(SECONDS)
+    load.stop()
     load.join()
     balance(f"API troubles, {'idempotent' if idempotent else 'plain'}",
             relay, load, plain=not idempotent)
-    met = set(relay.api.hits)
-    assert met >= set(relay.api.troubles) - {"refused", "tls"}, seed
+    assert {name for name, trouble in relay.api.troubles.items()
+            if trouble.meets} <= set(relay.api.hits), seed
 
 
 # --- ours and Postfix' processes die ---------------------------------------
@@ -156,7 +157,7 @@ def test_daemon_restarted(relays, balance):
     load = start_load(relay, "restart")
     for _ in range(20):
         relay.daemon.restart()
-        time.sleep(1)
+        time.sleep(0.5)
     load.join()
     balance("20 restarts of txmilter", relay, load)
 
@@ -205,7 +206,7 @@ def test_disk_full(relays, balance):
 # --- many recipients -------------------------------------------------------
 
 
-def test_thousand_recipients(relays, balance):
+def test_thousand_recipients(relays, balance, request):
     """Beside the load of others: 3 the API refuses, 5 it takes later."""
     relay = relays()
     everybody = [f"many{i}@there.example" for i in range(1000)]
@@ -220,6 +221,7 @@ def test_thousand_recipients(relays, balance):
     load.join()
     balance("beside 1000 recipients", relay, load)
     ledger = Ledger("1000 recipients", many, relay.api, relay.postfix.sink)
+    request.config.count_rows.append(ledger.row())
     assert not ledger.problems(), ledger.row()
     for sent in many.sent:
         got = {r: relay.api.first[id, r] for id, r in relay.api.first
@@ -332,12 +334,13 @@ def test_altered_in_the_queue(relays):
 
 NORMAL_SECONDS = 10
 SLOWER_MS = 100
+NOTICE = 5  # calls that fail until the API counts as down
 
 
 @pytest.mark.parametrize("trouble", ["refused", "hang before"])
 def test_api_down(relays, balance, trouble):
-    """Clients do not feel it: but for those whose call it was that showed
-    it."""
+    """Clients do not feel it, but for those who were calling when it began,
+    which with a minute of it or more are less than one in 100."""
     relay = relays(postfix={"backoff": "10s"})
     load = start_load(relay, "down", messages=10**6)
     time.sleep(5)  # until Postfix has its processes
@@ -362,7 +365,7 @@ def test_api_down(relays, balance, trouble):
         print(f"{ROUTES[route]}: p99 {percentile(before, 0.99):.3f} s, while "
               f"it was down {percentile(during, 0.99):.3f} s; {len(slow)} of "
               f"{len(during)} were over {bound:.3f} s")
-        assert len(slow) <= max(len(during) / 100, load.sessions)
+        assert len(slow) <= max(len(during) / 100, load.sessions + NOTICE)
 
 
 # --- what the ledger sees --------------------------------------------------

@@ -52,9 +52,9 @@ class Trouble:
     headers: dict = field(default_factory=dict)
 
     @property
-    def spoils(self):
-        """The client cannot know that the message was taken."""
-        return self.takes
+    def meets(self):
+        """Whether requests come so far that they are counted."""
+        return self.act not in ("closed", "tls")
 
 
 TROUBLES = {
@@ -93,10 +93,10 @@ class CountingApi:
         self.calls = Counter()  # (id, recipient) -> requests, taken or not
         self.refusals = Counter()  # (id, recipient) -> 4xx for good
         self.garbled = []  # documents that are no whole message of ours
-        self.hits = Counter()  # trouble -> requests it met
+        self.hits = Counter()  # trouble or None -> requests it met
         self._answers = {}  # Idempotency-Key -> what was answered
         self._trouble = None
-        self._name = ""
+        self._name = None
         self._connections = set()
         self._server = None
         self._tls = _Certificates(tls) if tls else None
@@ -153,7 +153,7 @@ class CountingApi:
         self._call(self._change(name))
 
     async def _change(self, name):
-        before, self._name = self._trouble, name or ""
+        before, self._name = self._trouble, name
         self._trouble = self.troubles[name] if name else None
         act = self._trouble.act if name else ""
         for connection in list(self._connections):
@@ -166,9 +166,9 @@ class CountingApi:
 
     def weather(self, seconds, seed=None, spell=1.0):
         """Blocks. Each trouble for a short while in turns with none, until
-        each came at least once; none comes twice before all did. A trouble
-        stays until a request met it, for not much is asked of an API that is
-        known to be down. Ends in fair weather; the seed."""
+        each came at least once; none comes twice before all did. Either stays
+        until a request met it, for not much is asked of an API that is known
+        to be down. Ends in fair weather; the seed."""
         seed = random.randrange(10**6) if seed is None else seed
         print(f"weather of seed {seed} for {seconds:.0f} s", file=sys.stderr)
         r = random.Random(seed)
@@ -177,35 +177,32 @@ class CountingApi:
         deck = r.sample(sorted(self.troubles), len(self.troubles))
         seen = 0
         while time.monotonic() < end or seen < len(deck):
-            name = deck[seen % len(deck)]
+            for name in (deck[seen % len(deck)], None):
+                before = self.hits[name]
+                self.trouble(name)
+                time.sleep(spell * r.uniform(0.5, 1.5))
+                if name is None or self.troubles[name].meets:
+                    net.wait_until(lambda: self.hits[name] > before, 20, 0.1)
             seen += 1
-            before = self.hits[name]
-            self.trouble(name)
-            time.sleep(spell * r.uniform(0.5, 1.5))
-            if self.troubles[name].act not in ("closed", "tls"):
-                net.wait_until(lambda: self.hits[name] > before, 10, 0.1)
-            self.trouble(None)
-            time.sleep(spell * r.uniform(0.5, 1.5))
         return seed
 
     # --- a request, in the loop's thread -----------------------------------
 
     def _serve(self, connection, request):
         trouble = self._trouble
-        if trouble is not None:
-            self.hits[self._name] += 1
+        self.hits[self._name] += 1
         if trouble is not None and not trouble.takes:
             answer = trouble.status, {"title": "Trouble"}, trouble.headers
             connection.spoil(trouble, answer)
             return
-        answer = self._act(request, trouble)
+        answer = self._act(request, trouble, connection)
         if trouble is None:
             self._loop.call_later(self.delay, connection.answer, *answer)
-        else:
-            connection.spoil(trouble, (trouble.status or answer[0], answer[1],
-                                       trouble.headers))
+            return
+        connection.spoil(trouble, (trouble.status or answer[0], answer[1],
+                                   trouble.headers))
 
-    def _act(self, request, trouble):
+    def _act(self, request, trouble, connection):
         account = self.accounts.get(request.key)
         if account is None:
             return 401, {"title": "Invalid login"}, {}
@@ -214,9 +211,9 @@ class CountingApi:
                          for r in account.routes], {}
         if not request.path.endswith("/transactional/send"):
             return 404, {"title": "Not Found"}, {}
-        return self._send(request, trouble)
+        return self._send(request, trouble, connection)
 
-    def _send(self, request, trouble):
+    def _send(self, request, trouble, connection):
         what = self._identify(request.body)
         if what is None:
             return 400, {"title": "Garbled", "description": "Garbled"}, {}
@@ -232,7 +229,8 @@ class CountingApi:
             return 503, {"title": "Later"}, {}
         self.taken[what] += 1
         self.first.setdefault(what, time.monotonic())
-        if trouble is not None and trouble.spoils:
+        connection.took = what
+        if trouble is not None and trouble.takes:
             self.unsure.add(what)
         answer = 200, {"tag": "untagged", "to": to, "result": "ok"}, {}
         self._answers[request.idempotency] = answer
@@ -265,6 +263,8 @@ class _Connection(asyncio.Protocol):
         self.transport = None
         self.data = bytearray()
         self.waits = False  # an answer that does not come
+        self.took = None  # the message last taken
+        self.answered = 0  # when; loop's time
 
     def connection_made(self, transport):
         self.transport = transport
@@ -302,6 +302,9 @@ class _Connection(asyncio.Protocol):
         return request
 
     def answer(self, status, document, headers, share=1.0):
+        self.answered = self.api._loop.time()
+        if self.transport.is_closing() and self.took:
+            self.api.unsure.add(self.took)
         body = json.dumps(document).encode()
         more = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
         head = (f"HTTP/1.1 {status} {'OK' if status == 200 else 'No'}\r\n"
@@ -321,7 +324,9 @@ class _Connection(asyncio.Protocol):
             self.waits = True
 
     def reset(self):
-        """An RST instead of a FIN."""
+        """An RST instead of a FIN. It overtakes what was sent just now."""
+        if self.took and self.api._loop.time() - self.answered < 1:
+            self.api.unsure.add(self.took)
         try:
             self.transport.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
