@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "need.h"
 #include "store.h"
 
 /* A power of two, about twice what a shard holds. */
@@ -36,14 +37,6 @@ struct account_cache {
 	size_t max; /* of a shard */
 	struct shard shards[ACCOUNT_CACHE_SHARDS];
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 struct account_cache *
 account_cache_new(struct store *store, size_t max_accounts)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "need.h"
 #include "store.h"
 
 /* A record on disk: version, length of the sealed key (little-endian), sealed
@@ -76,9 +77,7 @@ account_record_encode(const struct account_record *r, size_t *len_r)
 	uint8_t *value;
 
 	*len_r = ACCOUNT_RECORD_HEAD + r->sealed_len + json_len;
-	value = malloc(*len_r);
-	if (value == NULL)
-		abort();
+	value = need(malloc(*len_r));
 	value[0] = RECORD_VERSION;
 	value[1] = (uint8_t)r->sealed_len;
 	value[2] = (uint8_t)(r->sealed_len >> 8);

@@ -15,6 +15,7 @@
 #include "key_check.h"
 #include "log.h"
 #include "metrics.h"
+#include "need.h"
 #include "policy/api.h"
 #include "policy/outgoing.h"
 #include "sent_memory.h"
@@ -62,14 +63,6 @@ struct api_batch {
 	bool stopped; /* no further call begins */
 	bool key_wrong, misfit, too_large;
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 static void
 lock(struct api_batch *b)

@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "log.h"
+#include "need.h"
 
 #define BUCKETS 4096
 
@@ -32,14 +33,6 @@ struct api_health {
 	struct bucket *buckets;
 	unsigned paused; /* in buckets, some of them no longer */
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 struct api_health *
 api_health_new(const char *name)

@@ -7,6 +7,7 @@
 #include "api_health.h"
 #include "config.h"
 #include "http_pool.h"
+#include "need.h"
 
 static int
 start_one(struct api_service *s, const struct config *c,
@@ -20,9 +21,7 @@ start_one(struct api_service *s, const struct config *c,
 		.user_agent = "txmilter/" TXMILTER_VERSION,
 	};
 
-	s->name = strdup(api->name);
-	if (s->name == NULL)
-		abort();
+	s->name = need(strdup(api->name));
 	s->health = api_health_new(api->name);
 	s->http = http_pool_start(&settings, error_r);
 	return s->http != NULL ? 0 : -1;
@@ -32,9 +31,7 @@ int
 api_services_start(struct api_services *s, const struct config *c,
 		   const char **error_r)
 {
-	s->v = calloc(c->n_apis + 1, sizeof(*s->v));
-	if (s->v == NULL)
-		abort();
+	s->v = need(calloc(c->n_apis + 1, sizeof(*s->v)));
 	for (s->n = 0; s->n < c->n_apis; s->n++) {
 		if (start_one(&s->v[s->n], c, c->apis[s->n], error_r) == 0)
 			continue;

@@ -14,6 +14,7 @@
 #include "crypto.h"
 #include "listener.h"
 #include "log.h"
+#include "need.h"
 #include "policy/dynbuf.h"
 #include "policy/edits.h"
 #include "policy/requeue.h"
@@ -92,9 +93,7 @@ connection_of(SMFICTX *ctx)
 
 	if (c != NULL)
 		return c;
-	c = calloc(1, sizeof(*c));
-	if (c == NULL)
-		abort();
+	c = need(calloc(1, sizeof(*c)));
 	if (smfi_setpriv(ctx, c) != MI_SUCCESS) {
 		free(c);
 		return NULL;

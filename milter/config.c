@@ -11,6 +11,7 @@
 #include "config_file.h"
 #include "config_option.h"
 #include "listener.h"
+#include "need.h"
 
 /* inih cuts longer section names without a word. */
 #define SECTION_NAME_MAX 49
@@ -29,14 +30,6 @@ struct loading {
 	size_t text_size;
 	char *error; /* the first one */
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 /* Remembers the first error; returns 0, which is inih's word for one. */
 static int fail(struct loading *l, const char *fmt, ...)

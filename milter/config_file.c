@@ -6,15 +6,8 @@
 #include <string.h>
 
 #include "config.h"
+#include "need.h"
 #include "policy/dynbuf.h"
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 struct config_file *
 config_file_new(void)

@@ -10,6 +10,7 @@
 
 #include "config.h"
 #include "listener.h"
+#include "need.h"
 #include "policy/api.h"
 #include "policy/dialect.h"
 
@@ -168,14 +169,6 @@ wrong(const struct config_option *o, const char *fmt, ...)
 		abort();
 	free(what);
 	return text;
-}
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
 }
 
 /* --- numbers -------------------------------------------------------------- */

@@ -19,6 +19,7 @@
 #include "crypto.h"
 #include "listener.h"
 #include "milter_wire.h"
+#include "need.h"
 
 /* Packets are sent together, up to this much. */
 #define SEND_AT 65536
@@ -500,11 +501,11 @@ struct control_client *
 control_client_open(const char *spec, const char *secret, size_t len,
 		    unsigned timeout_ms, struct control_failure *failure_r)
 {
-	struct control_client *c = calloc(1, sizeof(*c));
+	struct control_client *c = need(calloc(1, sizeof(*c)));
 
-	if (c == NULL || (c->spec = strdup(spec)) == NULL ||
-	    len > sizeof(c->secret))
+	if (len > sizeof(c->secret))
 		abort();
+	c->spec = need(strdup(spec));
 	c->fd = -1;
 	c->timeout_ms = timeout_ms;
 	memcpy(c->secret, secret, len);

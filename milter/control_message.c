@@ -6,15 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "need.h"
 #include "policy/address.h"
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 /* A line of a text, without its end. */
 struct line {

@@ -10,6 +10,7 @@
 #include "crypto.h"
 #include "log.h"
 #include "manage.h"
+#include "need.h"
 #include "policy/dynbuf.h"
 #include "request.h"
 #include "services.h"
@@ -27,10 +28,8 @@ struct control_server {
 struct control_server *
 control_server_new(struct services *services)
 {
-	struct control_server *c = calloc(1, sizeof(*c));
+	struct control_server *c = need(calloc(1, sizeof(*c)));
 
-	if (c == NULL)
-		abort();
 	c->services = services;
 	dynbuf_init(&c->body, CONTROL_REQUEST_MAX);
 	return c;

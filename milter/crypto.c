@@ -20,6 +20,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "need.h"
+
 #define AES_KEY_LEN 32
 #define NONCE_LEN 12
 #define TAG_LEN 16
@@ -74,8 +76,8 @@ begin_hash(void)
 		abort();
 	ctx = pthread_getspecific(digest_key);
 	if (ctx == NULL) {
-		ctx = EVP_MD_CTX_new();
-		if (ctx == NULL || pthread_setspecific(digest_key, ctx) != 0)
+		ctx = need(EVP_MD_CTX_new());
+		if (pthread_setspecific(digest_key, ctx) != 0)
 			abort();
 	}
 	must(EVP_DigestInit_ex2(ctx, sha256, NULL));
@@ -123,9 +125,7 @@ crypto_hmac(const void *key, size_t key_len, const struct crypto_piece *v,
 
 	if (pthread_once(&fetched, fetch) != 0)
 		abort();
-	ctx = EVP_MAC_CTX_new(hmac);
-	if (ctx == NULL)
-		abort();
+	ctx = need(EVP_MAC_CTX_new(hmac));
 	/* No key at all would mean the one that was set before. */
 	must(EVP_MAC_init(ctx, key_len > 0 ? key : "", key_len, params));
 	for (size_t i = 0; i < n; i++) {
@@ -356,9 +356,7 @@ crypto_seal_open(const char *secret_file, const char **error_r)
 
 	if (fd < 0)
 		return NULL;
-	s = calloc(1, sizeof(*s));
-	if (s == NULL)
-		abort();
+	s = need(calloc(1, sizeof(*s)));
 	*error_r = derive_key(fd, s->key);
 	close(fd);
 	if (*error_r != NULL)
@@ -444,9 +442,7 @@ begin_cipher(const struct crypto_seal *s, const char *context,
 
 	if (pthread_once(&fetched, fetch) != 0)
 		abort();
-	ctx = EVP_CIPHER_CTX_new();
-	if (ctx == NULL)
-		abort();
+	ctx = need(EVP_CIPHER_CTX_new());
 	must(EVP_CipherInit_ex2(ctx, aes_gcm, s->key, nonce, encrypt, NULL));
 	must(EVP_CipherUpdate(ctx, NULL, &n, (const uint8_t *)context,
 			      as_int(strlen(context))));

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "crypto.h"
+#include "need.h"
 #include "policy/dynbuf.h"
 
 #define READ_SIZE 65536
@@ -140,13 +141,11 @@ int
 ctl_input_first_line(const char *file, char *dst, size_t max, char **error_r)
 {
 	/* Its end may be two bytes. */
-	char *buf = calloc(1, max + 2);
+	char *buf = need(calloc(1, max + 2));
 	ssize_t n;
 	int fd;
 	int code = open_file(file, &fd, error_r);
 
-	if (buf == NULL)
-		abort();
 	if (code == 0) {
 		n = read_line(fd, buf, max + 2);
 		code = n < 0
@@ -173,10 +172,9 @@ ctl_lines_open(const char *file, size_t piece_max, struct ctl_lines **l_r,
 	*l_r = NULL;
 	if (code != 0)
 		return code;
-	l = calloc(1, sizeof(*l));
-	if (l == NULL || (l->name = strdup(name_of(file))) == NULL ||
-	    (l->buf = malloc(piece_max + 1)) == NULL)
-		abort();
+	l = need(calloc(1, sizeof(*l)));
+	l->name = need(strdup(name_of(file)));
+	l->buf = need(malloc(piece_max + 1));
 	l->fd = fd;
 	l->size = piece_max;
 	l->line = 1;

@@ -10,6 +10,7 @@
 #include "crypto.h"
 #include "ctl_arguments.h"
 #include "ctl_input.h"
+#include "need.h"
 #include "policy/dynbuf.h"
 
 /* Done by txmilterctl itself: the daemon need not hear of them. */
@@ -85,8 +86,6 @@ ctl_request_write(const struct ctl_arguments *a, unsigned long first_line,
 	(void)dynbuf_adds(out, "\n");
 	if (code != 0 || !out->overflow)
 		return code;
-	*error_r = strdup("the arguments are too long");
-	if (*error_r == NULL)
-		abort();
+	*error_r = need(strdup("the arguments are too long"));
 	return EX_USAGE;
 }

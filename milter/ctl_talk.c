@@ -14,6 +14,7 @@
 #include "control_client.h"
 #include "crypto.h"
 #include "ctl_request.h"
+#include "need.h"
 
 #define TIMEOUT_MS 30000
 
@@ -72,16 +73,6 @@ default_of(const char *name)
 	abort();
 }
 
-static char *
-copy(const char *s)
-{
-	char *c = strdup(s);
-
-	if (c == NULL)
-		abort();
-	return c;
-}
-
 /* Where the daemon is, and the file of the secret. To manage one on another
  * machine it takes no configuration on this. */
 static int
@@ -93,15 +84,15 @@ find_daemon(const struct ctl_arguments *a, char **socket_r, char **secret_r)
 
 	if (a->socket != NULL && a->config_file == NULL &&
 	    access(file, F_OK) != 0 && errno == ENOENT) {
-		*socket_r = copy(a->socket);
-		*secret_r = copy(default_of("admin_secret"));
+		*socket_r = need(strdup(a->socket));
+		*secret_r = need(strdup(default_of("admin_secret")));
 		return 0;
 	}
 	config = config_load(file, &error);
 	if (config == NULL)
 		return ctl_complain_and_free(EX_CONFIG, error);
-	*socket_r = copy(a->socket ? a->socket : config->milter_socket);
-	*secret_r = copy(config->admin_secret);
+	*socket_r = need(strdup(a->socket ? a->socket : config->milter_socket));
+	*secret_r = need(strdup(config->admin_secret));
 	config_free(&config);
 	return 0;
 }

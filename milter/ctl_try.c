@@ -11,6 +11,7 @@
 #include "control_message.h"
 #include "ctl_input.h"
 #include "ctl_talk.h"
+#include "need.h"
 #include "policy/address.h"
 #include "policy/header_text.h"
 
@@ -39,9 +40,7 @@ recipients_of_options(const struct ctl_arguments *a,
 		      struct control_recipients *r)
 {
 	*r = (struct control_recipients){ 0 };
-	r->v = calloc(a->n_options + 1, sizeof(*r->v));
-	if (r->v == NULL)
-		abort();
+	r->v = need(calloc(a->n_options + 1, sizeof(*r->v)));
 	for (size_t i = 0; i < a->n_options; i++) {
 		const struct ctl_option *o = &a->options[i];
 

@@ -22,6 +22,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "metrics_http.h"
+#include "need.h"
 #include "pool_wake.h"
 #include "queue_delivery.h"
 #include "rate_limit.h"
@@ -51,9 +52,7 @@ static struct daemon daemon;
 static int
 fail(struct daemon *d, const char *what)
 {
-	d->error = strdup(what);
-	if (d->error == NULL)
-		abort();
+	d->error = need(strdup(what));
 	return -1;
 }
 

@@ -8,6 +8,7 @@
 #include "key_check.h"
 #include "limits.h"
 #include "log.h"
+#include "need.h"
 #include "policy/account.h"
 #include "policy/outgoing.h"
 #include "policy/route.h"
@@ -84,13 +85,11 @@ static void
 run(struct handoff *h)
 {
 	const struct outgoing *o = h->outgoing;
-	bool *done = calloc(o->n_recipients + 1, sizeof(bool));
+	bool *done = need(calloc(o->n_recipients + 1, sizeof(bool)));
 	struct rate_limit *limits = h->services->limits;
 	struct limits_taken taken;
 	bool again;
 
-	if (done == NULL)
-		abort();
 	again = find_sent(h, done);
 	if (limits_take(limits, h->identity, o, done, again, &taken,
 			&h->reply)) {

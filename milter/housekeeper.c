@@ -11,6 +11,7 @@
 #include "config.h"
 #include "key_cache.h"
 #include "keystore.h"
+#include "need.h"
 #include "pool_wake.h"
 #include "reload.h"
 #include "sent_memory.h"
@@ -92,11 +93,9 @@ run(void *arg)
 struct housekeeper *
 housekeeper_start(struct services *services)
 {
-	struct housekeeper *h = calloc(1, sizeof(*h));
+	struct housekeeper *h = need(calloc(1, sizeof(*h)));
 	pthread_condattr_t attr;
 
-	if (h == NULL)
-		abort();
 	h->services = services;
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_condattr_init(&attr);

@@ -32,6 +32,7 @@
 #include <curl/curl.h>
 
 #include "clock.h"
+#include "need.h"
 
 #define EVENTS_MAX 64
 #define NEVER UINT64_MAX
@@ -790,21 +791,16 @@ pool_free(struct http_pool *pool)
 static char *
 copy_string(const char *s)
 {
-	char *copy = s != NULL ? strdup(s) : NULL;
-
-	if (s != NULL && copy == NULL)
-		abort();
-	return copy;
+	return s != NULL ? need(strdup(s)) : NULL;
 }
 
 static struct http_pool *
 pool_new(const struct http_pool_settings *settings)
 {
-	struct http_pool *pool = calloc(1, sizeof(*pool));
-	struct slot *slots = calloc(settings->connections, sizeof(*slots));
+	struct http_pool *pool = need(calloc(1, sizeof(*pool)));
+	struct slot *slots =
+	    need(calloc(settings->connections, sizeof(*slots)));
 
-	if (pool == NULL || slots == NULL)
-		abort();
 	pool->connections = settings->connections;
 	pool->queue = settings->queue;
 	pool->connect_timeout_ms = settings->connect_timeout_ms;

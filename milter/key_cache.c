@@ -20,6 +20,7 @@
 #include "key_known.h"
 #include "key_table.h"
 #include "log.h"
+#include "need.h"
 #include "policy/account.h"
 #include "store.h"
 
@@ -53,14 +54,6 @@ struct view {
 	int64_t checked;
 	struct key_known *known; /* counted */
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 bool
 key_is_plausible(const char *key, size_t len)

@@ -13,6 +13,7 @@
 #include "http_pool.h"
 #include "keystore.h"
 #include "log.h"
+#include "need.h"
 #include "policy/account.h"
 #include "policy/api.h"
 
@@ -83,14 +84,6 @@ struct key_check {
 	struct rules *rules;
 	struct check *running[BUCKETS];
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 /* --- identity ------------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "need.h"
 #include "policy/account.h"
 #include "store.h"
 
@@ -14,14 +15,6 @@
 #define RECORD_VERSION 1
 #define RECORD_HEAD (1 + 8 + 2)
 #define SEALED_MAX (KEY_MAX + CRYPTO_SEAL_OVERHEAD)
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 /* Takes the account. */
 static struct key_known *

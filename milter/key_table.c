@@ -5,18 +5,11 @@
 #include <string.h>
 
 #include "key_known.h"
+#include "need.h"
 
 /* Wrong keys may use this part of the memory: whoever tries keys at random
  * cannot push out those of customers. */
 #define WRONG_PART 4
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 /* Anybody can look for keys whose hashes begin alike; a secret odd multiplier
  * keeps them from choosing the bucket. */

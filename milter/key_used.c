@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "need.h"
 #include "store.h"
 
 #define WAYS 4
@@ -30,14 +31,6 @@ struct key_used {
 	struct store *store;
 	atomic_uint_fast64_t *words; /* 0: free */
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 /* Most of the table is never touched and takes no memory. */
 struct key_used *

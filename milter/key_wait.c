@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "key_wait.h"
+#include "need.h"
 #include "pool_wake.h"
 
 #include <errno.h>
@@ -53,11 +54,9 @@ on_answer(void *arg, enum key_status status, enum key_reason reason,
 static struct key_wait *
 key_wait_new(void)
 {
-	struct key_wait *w = calloc(1, sizeof(*w));
+	struct key_wait *w = need(calloc(1, sizeof(*w)));
 	pthread_condattr_t attr;
 
-	if (w == NULL)
-		abort();
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -11,6 +11,7 @@
 #include "key_lines.h"
 #include "key_used.h"
 #include "log.h"
+#include "need.h"
 #include "store.h"
 
 /* A made key: prefix, digits of the random bytes, digits of the checksum. */
@@ -40,14 +41,6 @@ struct keystore {
 	struct key_used *used;
 	atomic_flag complained;
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 struct keystore *
 keystore_new(struct store *store, const struct crypto_seal *seal)

@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "key_check.h"
+#include "need.h"
 #include "policy/account.h"
 #include "policy/outgoing.h"
 #include "policy/smtp_reply.h"
@@ -103,9 +104,7 @@ limits_take(struct rate_limit *r, const struct identity *id,
 	int64_t now = clock_ms();
 
 	*taken_r = (struct limits_taken){ .n = o->n_recipients };
-	taken_r->recipients = calloc(o->n_recipients + 1, sizeof(bool));
-	if (taken_r->recipients == NULL)
-		abort();
+	taken_r->recipients = need(calloc(o->n_recipients + 1, sizeof(bool)));
 	if (id->account->rate.count > 0 && !is_retry) {
 		taken_r->key = take_key(r, id, now, reply);
 		if (!taken_r->key) {

@@ -16,6 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "need.h"
+
 #define SOCKET_MODE 0660
 #define GROUP_BUFFER_MAX (1024 * 1024)
 
@@ -192,9 +194,7 @@ find_group(const char *name, gid_t *gid_r, char **error_r)
 		return 0;
 	do {
 		free(buf);
-		buf = malloc(size);
-		if (buf == NULL)
-			abort();
+		buf = need(malloc(size));
 		error = getgrnam_r(name, &g, buf, size, &found);
 		size *= 2;
 	} while (error == ERANGE && size <= GROUP_BUFFER_MAX);

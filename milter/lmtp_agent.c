@@ -22,6 +22,7 @@
 #include "lmtp_mailbox.h"
 #include "lmtp_protocol.h"
 #include "log.h"
+#include "need.h"
 #include "policy/dynbuf.h"
 #include "policy/smtp_reply.h"
 
@@ -76,16 +77,6 @@ struct lmtp_agent {
 	atomic_uint busy;     /* have a message under way, or replies unsent */
 	atomic_uint connections; /* open */
 };
-
-static void *
-must_calloc(size_t size)
-{
-	void *p = calloc(1, size);
-
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 /* --- what the protocol says ----------------------------------------------- */
 
@@ -387,7 +378,7 @@ connection_open(struct lmtp_agent *a, int fd)
 		.host = a->settings.host,
 		.size_max = a->settings.size_max,
 	};
-	struct lmtp_connection *c = must_calloc(sizeof(*c));
+	struct lmtp_connection *c = need(calloc(1, sizeof(*c)));
 	struct epoll_event ev = { .events = 0, .data.ptr = c };
 
 	c->agent = a;
@@ -587,7 +578,7 @@ struct lmtp_agent *
 lmtp_agent_start(int listen_fd, const struct lmtp_agent_settings *settings,
 		 const char **error_r)
 {
-	struct lmtp_agent *a = must_calloc(sizeof(*a));
+	struct lmtp_agent *a = need(calloc(1, sizeof(*a)));
 
 	take_settings(a, settings);
 	a->listen_fd = listen_fd;

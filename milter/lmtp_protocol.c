@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "lmtp_command.h"
+#include "need.h"
 #include "policy/dynbuf.h"
 #include "policy/smtp_reply.h"
 
@@ -575,10 +576,8 @@ struct lmtp_protocol *
 lmtp_protocol_new(const struct lmtp_settings *settings,
 		  const struct lmtp_events *events, void *arg)
 {
-	struct lmtp_protocol *p = calloc(1, sizeof(*p));
+	struct lmtp_protocol *p = need(calloc(1, sizeof(*p)));
 
-	if (p == NULL)
-		abort();
 	p->events = events;
 	p->arg = arg;
 	p->size_max = settings->size_max > 0 ? settings->size_max : SIZE_MAX;

@@ -15,6 +15,7 @@
 #include "keystore.h"
 #include "log.h"
 #include "manage.h"
+#include "need.h"
 #include "policy/account.h"
 #include "policy/dialect.h"
 #include "policy/route.h"
@@ -74,9 +75,7 @@ set_dialect(struct account *a, const char *value)
 	if (dialect_find(value) == NULL)
 		return false;
 	free(a->dialect);
-	a->dialect = strdup(value);
-	if (a->dialect == NULL)
-		abort();
+	a->dialect = need(strdup(value));
 	return true;
 }
 
@@ -86,11 +85,9 @@ add_route(struct account *a, const char *value)
 {
 	const char *colon = strchr(value, ':');
 	size_t n = colon ? (size_t)(colon - value) : strlen(value);
-	char *id = strndup(value, n);
+	char *id = need(strndup(value, n));
 	bool ok;
 
-	if (id == NULL)
-		abort();
 	ok = account_find_route(a, id) != NULL ||
 	     account_add_route(a, id, colon ? colon + 1 : "");
 	free(id);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "need.h"
 #include "policy/dynbuf.h"
 #include "policy/utf8.h"
 
@@ -111,14 +112,6 @@ struct page {
 	size_t n_dialects, n_routes;
 	struct dynbuf *out;
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 struct metrics *
 metrics_new(void)

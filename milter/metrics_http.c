@@ -25,6 +25,7 @@
 #include "listener.h"
 #include "log.h"
 #include "metrics.h"
+#include "need.h"
 #include "policy/dynbuf.h"
 
 #define PAGE_TYPE "text/plain; version=0.0.4; charset=utf-8"
@@ -83,10 +84,8 @@ respond(struct MHD_Connection *c, unsigned status, const char *type, char *data,
 static enum MHD_Result
 respond_text(struct MHD_Connection *c, unsigned status, const char *text)
 {
-	char *copy = strdup(text);
+	char *copy = need(strdup(text));
 
-	if (copy == NULL)
-		abort();
 	return respond(c, status, "text/plain", copy, strlen(copy));
 }
 
@@ -312,9 +311,7 @@ start(struct metrics_http *h, const char *spec, char **error_r)
 		if (start_thread(h))
 			return true;
 	}
-	*error_r = strdup("cannot start the metrics server");
-	if (*error_r == NULL)
-		abort();
+	*error_r = need(strdup("cannot start the metrics server"));
 	return false;
 }
 
@@ -322,10 +319,8 @@ struct metrics_http *
 metrics_http_start(const char *spec, unsigned timeout_ms, metrics_http_fn *fn,
 		   void *arg, char **error_r)
 {
-	struct metrics_http *h = calloc(1, sizeof(*h));
+	struct metrics_http *h = need(calloc(1, sizeof(*h)));
 
-	if (h == NULL)
-		abort();
 	h->fn = fn;
 	h->arg = arg;
 	h->timeout_ms =

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crypto.h"
+#include "need.h"
 #include "policy/dynbuf.h"
 #include "policy/requeue.h"
 
@@ -12,14 +13,6 @@
 #define COLUMNS 76
 #define NAME_LEN (sizeof(REQUEUE_PLAN_HEADER ": ") - 1)
 #define VALUE_MAX (PLAN_HEADER_MAX - NAME_LEN)
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 /* One header's share of the text; how much that is. */
 static size_t

@@ -11,6 +11,7 @@
 
 #include "listener.h"
 #include "log.h"
+#include "need.h"
 
 /* Option negotiation as an MTA of version 6 offers it: with fewer protocol
  * flags than the filter insists on, libmilter hangs up. Length, 'O', version,
@@ -33,10 +34,10 @@ struct pool_wake {
 struct pool_wake *
 pool_wake_new(const char *spec)
 {
-	struct pool_wake *w = calloc(1, sizeof(*w));
+	struct pool_wake *w = need(calloc(1, sizeof(*w)));
 
-	if (w == NULL || (w->spec = strdup(spec)) == NULL ||
-	    pthread_mutex_init(&w->lock, NULL) != 0)
+	w->spec = need(strdup(spec));
+	if (pthread_mutex_init(&w->lock, NULL) != 0)
 		abort();
 	w->fd = -1;
 	return w;

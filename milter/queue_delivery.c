@@ -15,6 +15,7 @@
 #include "keystore.h"
 #include "log.h"
 #include "metrics.h"
+#include "need.h"
 #include "plan_seal.h"
 #include "policy/dialect.h"
 #include "policy/dynbuf.h"
@@ -50,14 +51,6 @@ struct mail {
 	int64_t start_ms;
 	struct lmtp_answer *answer;
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 static void
 refuse(struct mail *m, int code, const char *enhanced, const char *why)

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "crypto.h"
+#include "need.h"
 
 #define NAME_LEN 16
 #define SECRET_LEN 16
@@ -50,26 +51,16 @@ struct call {
 	pthread_mutex_t *lock;
 };
 
-static void *
-must_calloc(size_t n, size_t size)
-{
-	void *p = calloc(n, size);
-
-	if (p == NULL)
-		abort();
-	return p;
-}
-
 struct rate_limit *
 rate_limit_new(size_t max_buckets)
 {
-	struct rate_limit *r = must_calloc(1, sizeof(*r));
+	struct rate_limit *r = need(calloc(1, sizeof(*r)));
 
 	r->ways = RATE_LIMIT_WAYS;
 	if (max_buckets < r->ways)
 		r->ways = max_buckets > 0 ? max_buckets : 1;
 	r->sets = max_buckets > r->ways ? max_buckets / r->ways : 1;
-	r->buckets = must_calloc(r->sets * r->ways, sizeof(*r->buckets));
+	r->buckets = need(calloc(r->sets * r->ways, sizeof(*r->buckets)));
 	crypto_random(r->secret, sizeof(r->secret));
 	for (size_t i = 0; i < LOCKS; i++) {
 		if (pthread_mutex_init(&r->locks[i], NULL) != 0)

@@ -9,6 +9,7 @@
 #include "key_check.h"
 #include "log.h"
 #include "metrics.h"
+#include "need.h"
 #include "sent_memory.h"
 #include "services.h"
 
@@ -52,11 +53,7 @@ reload_key_settings(const struct services *s, const struct config *c,
 static void
 keep(const struct config *c)
 {
-	struct config **p = realloc(old, (n_old + 1) * sizeof(*p));
-
-	if (p == NULL)
-		abort();
-	old = p;
+	old = need(realloc(old, (n_old + 1) * sizeof(*old)));
 	old[n_old++] = (struct config *)(uintptr_t)c;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "need.h"
 #include "policy/json_text.h"
 #include "policy/utf8.h"
 
@@ -171,20 +172,12 @@ report_row(struct report *r, const char *const *cells)
 {
 	if (r->n_cells + r->n_columns > r->max_cells) {
 		size_t more = 2 * r->max_cells + 16 * r->n_columns;
-		char **p = realloc(r->cells, more * sizeof(*p));
 
-		if (p == NULL)
-			abort();
-		r->cells = p;
+		r->cells = need(realloc(r->cells, more * sizeof(*r->cells)));
 		r->max_cells = more;
 	}
-	for (size_t i = 0; i < r->n_columns; i++) {
-		char *copy = strdup(cells[i]);
-
-		if (copy == NULL)
-			abort();
-		r->cells[r->n_cells++] = copy;
-	}
+	for (size_t i = 0; i < r->n_columns; i++)
+		r->cells[r->n_cells++] = need(strdup(cells[i]));
 }
 
 /* Letters, not bytes; nearly what a terminal shows. */

@@ -6,6 +6,7 @@
 
 #include "commands.h"
 #include "crypto.h"
+#include "need.h"
 
 /* Takes a line off the text and ends it; NULL when there is no line end. */
 static char *
@@ -88,9 +89,7 @@ request_parse(struct request *r, const char *text, size_t len,
 
 	memset(r, 0, sizeof(*r));
 	*error_r = "it does not end with an empty line";
-	r->text = malloc(len + 1);
-	if (r->text == NULL)
-		abort();
+	r->text = need(malloc(len + 1));
 	memcpy(r->text, text, len);
 	r->text[len] = '\0';
 	r->text_len = len;

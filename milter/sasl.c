@@ -25,6 +25,7 @@
 #include "key_check.h"
 #include "log.h"
 #include "metrics.h"
+#include "need.h"
 #include "sasl_mailbox.h"
 #include "sasl_protocol.h"
 
@@ -66,16 +67,6 @@ struct sasl {
 	/* By deadline: the same time for each, so the order of starting. */
 	TAILQ_HEAD(connection_queue, connection) waiting;
 };
-
-static void *
-must_calloc(size_t size)
-{
-	void *p = calloc(1, size);
-
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 static void
 accept_resume(struct sasl *s)
@@ -437,7 +428,7 @@ send_hello(struct connection *c)
 static void
 connection_open(struct sasl *s, int fd)
 {
-	struct connection *c = must_calloc(sizeof(*c));
+	struct connection *c = need(calloc(1, sizeof(*c)));
 	struct epoll_event ev = { .events = EPOLLRDHUP, .data.ptr = c };
 
 	c->sasl = s;
@@ -613,7 +604,7 @@ struct sasl *
 sasl_start(int listen_fd, struct key_check *keys,
 	   const struct sasl_limits *limits, const char **error_r)
 {
-	struct sasl *s = must_calloc(sizeof(*s));
+	struct sasl *s = need(calloc(1, sizeof(*s)));
 
 	s->keys = keys;
 	if (limits != NULL)

@@ -9,6 +9,7 @@
 
 #include "crypto.h"
 #include "log.h"
+#include "need.h"
 #include "store.h"
 
 /* Records of one transaction: what has to be free in the map at once. */
@@ -56,14 +57,6 @@ struct sent_memory {
 	pthread_mutex_t flushing; /* guards current, older */
 	struct turn current, older;
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 /* --- sets of keys --------------------------------------------------------- */
 

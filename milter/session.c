@@ -12,6 +12,7 @@
 #include "key_wait.h"
 #include "log.h"
 #include "metrics.h"
+#include "need.h"
 #include "policy/account.h"
 #include "policy/body.h"
 #include "policy/dialect.h"
@@ -49,10 +50,8 @@ struct story {
 struct session *
 session_new(struct services *services)
 {
-	struct session *s = calloc(1, sizeof(*s));
+	struct session *s = need(calloc(1, sizeof(*s)));
 
-	if (s == NULL)
-		abort();
 	s->services = services;
 	return s;
 }
@@ -86,26 +85,17 @@ static char *
 bare_address(const char *arg)
 {
 	size_t n = strlen(arg);
-	char *addr;
 
 	if (n >= 2 && arg[0] == '<' && arg[n - 1] == '>')
-		addr = strndup(arg + 1, n - 2);
-	else
-		addr = strdup(arg);
-	if (addr == NULL)
-		abort();
-	return addr;
+		return need(strndup(arg + 1, n - 2));
+	return need(strdup(arg));
 }
 
 /* Postfix lets an empty login name pass; it is nobody. */
 static char *
 copy_of_word(const char *word)
 {
-	char *copy = word != NULL && *word != '\0' ? strdup(word) : NULL;
-
-	if (copy == NULL && word != NULL && *word != '\0')
-		abort();
-	return copy;
+	return word != NULL && *word != '\0' ? need(strdup(word)) : NULL;
 }
 
 void

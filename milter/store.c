@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "need.h"
 
 #define FILE_NAME "txmilter.mdb"
 /* Read transactions open at the same time, over all threads. */
@@ -59,14 +60,6 @@ struct doomed {
 	uint8_t key[STORE_KEY_MAX];
 	size_t len;
 };
-
-static void *
-need(void *p)
-{
-	if (p == NULL)
-		abort();
-	return p;
-}
 
 static char *
 error_text(const char *path, const char *what)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crypto.h"
+#include "need.h"
 #include "policy/outgoing.h"
 
 static struct crypto_piece
@@ -39,15 +40,13 @@ void
 submission_key(const uint8_t id[SUBMISSION_ID_LEN], const char *email,
 	       uint8_t key_r[SUBMISSION_KEY_LEN])
 {
-	char *lower = strdup(email);
+	char *lower = need(strdup(email));
 	const struct crypto_piece v[] = {
 		{ id, SUBMISSION_ID_LEN },
 		{ lower, strlen(email) },
 	};
 	uint8_t hash[CRYPTO_HASH_LEN];
 
-	if (lower == NULL)
-		abort();
 	for (char *p = strrchr(lower, '@'); p != NULL && *p != '\0'; p++) {
 		if (*p >= 'A' && *p <= 'Z')
 			*p += 'a' - 'A';

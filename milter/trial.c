@@ -12,6 +12,7 @@
 #include "key_check.h"
 #include "key_wait.h"
 #include "keystore.h"
+#include "need.h"
 #include "policy/account.h"
 #include "policy/api.h"
 #include "policy/body.h"
@@ -89,11 +90,9 @@ find_account(struct services *s, const struct request *r, struct trial *t)
 struct trial *
 trial_new(struct services *s, const struct request *r, char **error_r)
 {
-	struct trial *t = calloc(1, sizeof(*t));
+	struct trial *t = need(calloc(1, sizeof(*t)));
 	const char *why;
 
-	if (t == NULL)
-		abort();
 	t->json = r->json;
 	t->page = request_has(r, "html");
 	t->trace = trace_new();
@@ -102,9 +101,7 @@ trial_new(struct services *s, const struct request *r, char **error_r)
 	if (why == NULL)
 		return t;
 	trial_free(&t);
-	*error_r = strdup(why);
-	if (*error_r == NULL)
-		abort();
+	*error_r = need(strdup(why));
 	return NULL;
 }
 
