@@ -107,9 +107,9 @@ MILTER_SRC := \
 	milter/listener.c \
 	milter/lmtp_agent.c \
 	milter/lmtp_command.c \
-	milter/lmtp_mailbox.c \
 	milter/lmtp_protocol.c \
 	milter/log.c \
+	milter/mailbox.c \
 	milter/manage.c \
 	milter/manage_keys.c \
 	milter/metrics.c \
@@ -123,7 +123,6 @@ MILTER_SRC := \
 	milter/report.c \
 	milter/request.c \
 	milter/sasl.c \
-	milter/sasl_mailbox.c \
 	milter/sasl_protocol.c \
 	milter/sent_memory.c \
 	milter/services.c \
@@ -221,6 +220,7 @@ UNIT_MILTER := \
 	test_lmtp_agent \
 	test_lmtp_protocol \
 	test_log \
+	test_mailbox \
 	test_metrics \
 	test_metrics_http \
 	test_milter_wire \
@@ -254,9 +254,10 @@ LINK_test_key_check := key_check key_cache key_known key_table $(KEYSTORE) \
 LINK_test_limits := limits rate_limit crypto
 LINK_test_keystore := $(KEYSTORE) key_cache key_known key_table crypto store log
 LINK_test_listener := listener
-LINK_test_lmtp_agent := lmtp_agent lmtp_mailbox lmtp_protocol lmtp_command log
+LINK_test_lmtp_agent := lmtp_agent mailbox lmtp_protocol lmtp_command log
 LINK_test_lmtp_protocol := lmtp_protocol lmtp_command
 LINK_test_log := log
+LINK_test_mailbox := mailbox
 LINK_test_report := report
 LINK_test_request := request commands crypto
 LINK_test_metrics := metrics
@@ -265,7 +266,8 @@ LINK_test_plan_seal := plan_seal crypto
 LINK_test_prompt_stop := prompt_stop
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
-LINK_test_sasl := sasl sasl_mailbox sasl_protocol crypto log metrics rate_limit key_reason auth_throttle
+LINK_test_sasl := sasl mailbox sasl_protocol crypto log metrics rate_limit \
+	key_reason auth_throttle
 LINK_test_sasl_protocol := sasl_protocol
 LINK_test_sent_memory := sent_memory crypto store log
 LINK_test_store := store log
@@ -275,8 +277,8 @@ UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
 UNIT_THREADED := test_api_health test_control_client test_http_pool \
 	test_key_cache test_key_check test_keystore test_lmtp_agent \
-	test_metrics test_metrics_http test_prompt_stop test_rate_limit \
-	test_sasl test_sent_memory test_store
+	test_mailbox test_metrics test_metrics_http test_prompt_stop \
+	test_rate_limit test_sasl test_sent_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a

@@ -19,9 +19,9 @@
 #include <unistd.h>
 
 #include "clock.h"
-#include "lmtp_mailbox.h"
 #include "lmtp_protocol.h"
 #include "log.h"
+#include "mailbox.h"
 #include "need.h"
 #include "policy/dynbuf.h"
 #include "policy/smtp_reply.h"
@@ -39,6 +39,14 @@ _Static_assert((READ_SIZE / 12 + LMTP_RECIPIENTS_MAX) * 430 < LMTP_OUT_MAX,
 	       "replies must fit");
 /* Who says hello; not the machine, that is Postfix. */
 #define DEFAULT_HOST "txmilter"
+
+/* Only the loop follows `connection`. */
+struct lmtp_answer {
+	struct mailbox_item item;	    /* first */
+	struct lmtp_connection *connection; /* NULL: closed meanwhile */
+	struct smtp_reply *replies;	    /* these: once answered */
+	size_t n;
+};
 
 struct lmtp_connection {
 	struct lmtp_agent *agent;
@@ -60,7 +68,7 @@ struct lmtp_connection {
 struct lmtp_agent {
 	pthread_t thread;
 	struct lmtp_agent_settings settings;
-	struct lmtp_mailbox *box;
+	struct mailbox *box;
 	int epoll_fd;
 	int listen_fd;
 	int64_t accept_again; /* 0: accepting; else when to try again */
@@ -77,6 +85,43 @@ struct lmtp_agent {
 	atomic_uint busy;     /* have a message under way, or replies unsent */
 	atomic_uint connections; /* open */
 };
+
+/* --- answers -------------------------------------------------------------- */
+
+static struct lmtp_answer *
+answer_new(struct lmtp_connection *c)
+{
+	struct lmtp_answer *a = need(calloc(1, sizeof(*a)));
+
+	a->connection = c;
+	mailbox_expect(c->agent->box, &a->item);
+	return a;
+}
+
+static void
+answer_free(struct lmtp_answer *a)
+{
+	free(a->replies);
+	free(a);
+}
+
+static void
+answer_drop(struct mailbox_item *item)
+{
+	answer_free((struct lmtp_answer *)item);
+}
+
+void
+lmtp_answer(struct lmtp_answer **ap, const struct smtp_reply *replies, size_t n)
+{
+	struct lmtp_answer *a = *ap;
+
+	*ap = NULL;
+	a->replies = need(reallocarray(NULL, n, sizeof(*replies)));
+	memcpy(a->replies, replies, n * sizeof(*replies));
+	a->n = n;
+	mailbox_put(&a->item);
+}
 
 /* --- what the protocol says ----------------------------------------------- */
 
@@ -113,7 +158,7 @@ on_end(void *arg)
 	void *mail = c->mail;
 
 	c->mail = NULL;
-	c->answer = lmtp_answer_new(c->agent->box, c);
+	c->answer = answer_new(c);
 	c->agent->settings.handler->end(mail, c->answer);
 }
 
@@ -320,19 +365,19 @@ take_answer(struct lmtp_answer *answer)
 		flush_out(c);
 		connection_settle(c);
 	}
-	lmtp_answer_free(answer);
+	answer_free(answer);
 }
 
 static void
 take_answers(struct lmtp_agent *a)
 {
-	struct lmtp_answer_list list = STAILQ_HEAD_INITIALIZER(list);
-	struct lmtp_answer *answer;
+	struct mailbox_list list = STAILQ_HEAD_INITIALIZER(list);
+	struct mailbox_item *item;
 
-	lmtp_mailbox_take(a->box, &list);
-	while ((answer = STAILQ_FIRST(&list)) != NULL) {
+	mailbox_take(a->box, &list);
+	while ((item = STAILQ_FIRST(&list)) != NULL) {
 		STAILQ_REMOVE_HEAD(&list, next);
-		take_answer(answer);
+		take_answer((struct lmtp_answer *)item);
 	}
 }
 
@@ -484,14 +529,13 @@ wait_for_events(struct lmtp_agent *a)
 		if (ev[i].data.ptr == a)
 			accept_connections(a);
 		else if (ev[i].data.ptr == a->box)
-			lmtp_mailbox_drain_fd(a->box);
+			mailbox_drain_fd(a->box);
 		else
 			connection_event(ev[i].data.ptr, ev[i].events);
 	}
 }
 
-/* No answer may point to a connection any more before the mailbox is closed:
- * from then on the answering threads free them. */
+/* No answer points to a connection any more: the mailbox may be closed. */
 static void
 loop_end(struct lmtp_agent *a)
 {
@@ -499,8 +543,6 @@ loop_end(struct lmtp_agent *a)
 
 	while ((c = LIST_FIRST(&a->all)) != NULL)
 		connection_close(c);
-	lmtp_mailbox_close(a->box);
-	take_answers(a);
 }
 
 /* Answers come before the order to stop: what was answered is said. */
@@ -526,8 +568,7 @@ loop(void *arg)
 static void
 agent_free(struct lmtp_agent *a)
 {
-	if (a->box != NULL)
-		lmtp_mailbox_unref(a->box);
+	mailbox_close(&a->box);
 	if (a->epoll_fd >= 0)
 		close(a->epoll_fd);
 	close(a->listen_fd);
@@ -585,11 +626,11 @@ lmtp_agent_start(int listen_fd, const struct lmtp_agent_settings *settings,
 	LIST_INIT(&a->all);
 	TAILQ_INIT(&a->idle);
 	a->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	a->box = lmtp_mailbox_new();
+	a->box = mailbox_new(answer_drop);
 	if (a->epoll_fd < 0 || a->box == NULL)
 		*error_r = "no descriptors left";
 	else if (!watch(a, a->listen_fd, a) ||
-		 !watch(a, lmtp_mailbox_fd(a->box), a->box))
+		 !watch(a, mailbox_fd(a->box), a->box))
 		*error_r = "cannot watch the socket";
 	else if (!start_thread(a))
 		*error_r = "cannot start a thread";
@@ -604,7 +645,7 @@ bool
 lmtp_agent_drain(struct lmtp_agent *a)
 {
 	if (!atomic_exchange(&a->draining, true))
-		lmtp_mailbox_wake(a->box);
+		mailbox_wake(a->box);
 	return atomic_load(&a->drained) && atomic_load(&a->busy) == 0;
 }
 
@@ -623,7 +664,7 @@ lmtp_agent_stop(struct lmtp_agent **ap)
 		return;
 	*ap = NULL;
 	atomic_store(&a->stopping, true);
-	lmtp_mailbox_wake(a->box);
+	mailbox_wake(a->box);
 	if (pthread_join(a->thread, NULL) != 0)
 		abort();
 	agent_free(a);

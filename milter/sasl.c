@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,9 +25,9 @@
 #include "crypto.h"
 #include "key_check.h"
 #include "log.h"
+#include "mailbox.h"
 #include "metrics.h"
 #include "need.h"
-#include "sasl_mailbox.h"
 #include "sasl_protocol.h"
 
 #define COOKIE_LEN 16
@@ -36,14 +37,23 @@ _Static_assert(IDENTITY_USER_MAX <= 255, "a reply must hold a user");
 /* After accept() failed for want of something, unless a connection closes. */
 #define ACCEPT_PAUSE_MS 1000
 
+/* A key check. Only the loop follows `connection`. */
+struct ask {
+	struct mailbox_item item;      /* first */
+	struct connection *connection; /* NULL: closed meanwhile */
+	enum key_status status;	       /* these: once answered */
+	enum key_reason reason;
+	struct identity *id;
+};
+
 struct connection {
 	struct sasl *sasl;
 	int fd;
 	uint32_t interest; /* what epoll was told */
 	bool broken;	   /* close it as soon as its turn ends */
 	struct sasl_request request;
-	struct sasl_ask *ask; /* under way, or NULL */
-	int64_t deadline;     /* 0: not in `waiting` */
+	struct ask *ask;  /* under way, or NULL */
+	int64_t deadline; /* 0: not in `waiting` */
 	size_t in_start, in_end, out_start, out_end;
 	char out[SASL_REPLY_MAX];
 	char in[SASL_LINE_MAX + 1];
@@ -51,12 +61,14 @@ struct connection {
 	TAILQ_ENTRY(connection) waiting;
 };
 
-/* All of it is the loop's, but for what is set before the thread starts. */
+/* All of it is the loop's, but for `stopping` and what is set before the
+ * thread starts. */
 struct sasl {
 	pthread_t thread;
 	struct key_check *keys;
 	struct sasl_limits limits;
-	struct sasl_mailbox *box;
+	struct mailbox *box;
+	atomic_bool stopping; /* the loop shall end */
 	int epoll_fd;
 	int listen_fd;
 	int64_t accept_again; /* 0: accepting; else when to try again */
@@ -67,6 +79,46 @@ struct sasl {
 	/* By deadline: the same time for each, so the order of starting. */
 	TAILQ_HEAD(connection_queue, connection) waiting;
 };
+
+/* --- key checks ----------------------------------------------------------- */
+
+static void
+ask_free(struct ask *ask)
+{
+	identity_free(&ask->id);
+	free(ask);
+}
+
+static void
+ask_drop(struct mailbox_item *item)
+{
+	ask_free((struct ask *)item);
+}
+
+/* A key_answer_fn: in any thread. */
+static void
+ask_answered(void *arg, enum key_status status, enum key_reason reason,
+	     struct identity *id)
+{
+	struct ask *ask = arg;
+
+	ask->status = status;
+	ask->reason = reason;
+	ask->id = id;
+	mailbox_put(&ask->item);
+}
+
+static struct ask *
+ask_new(struct connection *c)
+{
+	struct ask *ask = need(calloc(1, sizeof(*ask)));
+
+	ask->connection = c;
+	mailbox_expect(c->sasl->box, &ask->item);
+	return ask;
+}
+
+/* --- one connection ------------------------------------------------------- */
 
 static void
 accept_resume(struct sasl *s)
@@ -209,10 +261,10 @@ start_check(struct connection *c)
 {
 	struct sasl_request *r = &c->request;
 
-	c->ask = sasl_ask_new(c->sasl->box, c);
+	c->ask = ask_new(c);
 	deadline_start(c);
 	key_check_ask(c->sasl->keys, r->secret, r->secret_len, r->client,
-		      sasl_ask_answered, c->ask);
+		      ask_answered, c->ask);
 	explicit_bzero(r->secret, sizeof(r->secret));
 	r->secret_len = 0;
 }
@@ -356,7 +408,7 @@ answer_good(struct connection *c, const struct identity *id)
 /* Nothing of what was given as the key is logged: it may be somebody's
  * password. */
 static void
-answer(struct connection *c, const struct sasl_ask *ask)
+answer(struct connection *c, const struct ask *ask)
 {
 	const struct sasl_limits *l = &c->sasl->limits;
 	const struct sasl_request *r = &c->request;
@@ -382,7 +434,7 @@ answer(struct connection *c, const struct sasl_ask *ask)
 }
 
 static void
-take_answer(struct sasl_ask *ask)
+take_answer(struct ask *ask)
 {
 	struct connection *c = ask->connection;
 
@@ -393,22 +445,20 @@ take_answer(struct sasl_ask *ask)
 		take_lines(c);
 		connection_settle(c);
 	}
-	sasl_ask_free(ask);
+	ask_free(ask);
 }
 
-/* Takes the answers that have come; false when the loop shall end. */
-static bool
+static void
 take_answers(struct sasl *s)
 {
-	struct sasl_ask_list list = STAILQ_HEAD_INITIALIZER(list);
-	bool go_on = sasl_mailbox_take(s->box, &list);
-	struct sasl_ask *ask;
+	struct mailbox_list list = STAILQ_HEAD_INITIALIZER(list);
+	struct mailbox_item *item;
 
-	while ((ask = STAILQ_FIRST(&list)) != NULL) {
+	mailbox_take(s->box, &list);
+	while ((item = STAILQ_FIRST(&list)) != NULL) {
 		STAILQ_REMOVE_HEAD(&list, next);
-		take_answer(ask);
+		take_answer((struct ask *)item);
 	}
-	return go_on;
 }
 
 static void
@@ -528,14 +578,13 @@ wait_for_events(struct sasl *s)
 		if (ev[i].data.ptr == s)
 			accept_connections(s);
 		else if (ev[i].data.ptr == s->box)
-			sasl_mailbox_drain_fd(s->box);
+			mailbox_drain_fd(s->box);
 		else
 			connection_event(ev[i].data.ptr, ev[i].events);
 	}
 }
 
-/* No ask may point to a connection any more before the mailbox is closed:
- * from then on the answering threads free them. */
+/* No ask points to a connection any more: the mailbox may be closed. */
 static void
 loop_end(struct sasl *s)
 {
@@ -543,8 +592,6 @@ loop_end(struct sasl *s)
 
 	while ((c = LIST_FIRST(&s->all)) != NULL)
 		connection_close(c);
-	sasl_mailbox_close(s->box);
-	take_answers(s);
 }
 
 static void *
@@ -552,7 +599,10 @@ loop(void *arg)
 {
 	struct sasl *s = arg;
 
-	while (take_answers(s)) {
+	for (;;) {
+		take_answers(s);
+		if (atomic_load(&s->stopping))
+			break;
 		close_late(s);
 		wait_for_events(s);
 	}
@@ -564,8 +614,7 @@ loop(void *arg)
 static void
 sasl_free(struct sasl *s)
 {
-	if (s->box != NULL)
-		sasl_mailbox_unref(s->box);
+	mailbox_close(&s->box);
 	if (s->epoll_fd >= 0)
 		close(s->epoll_fd);
 	close(s->listen_fd);
@@ -617,11 +666,11 @@ sasl_start(int listen_fd, struct key_check *keys,
 	LIST_INIT(&s->all);
 	TAILQ_INIT(&s->waiting);
 	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	s->box = sasl_mailbox_new();
+	s->box = mailbox_new(ask_drop);
 	if (s->epoll_fd < 0 || s->box == NULL)
 		*error_r = "no descriptors left";
 	else if (!watch(s, s->listen_fd, s) ||
-		 !watch(s, sasl_mailbox_fd(s->box), s->box))
+		 !watch(s, mailbox_fd(s->box), s->box))
 		*error_r = "cannot watch the socket";
 	else if (!start_thread(s))
 		*error_r = "cannot start a thread";
@@ -639,7 +688,8 @@ sasl_stop(struct sasl **sp)
 	if (s == NULL)
 		return;
 	*sp = NULL;
-	sasl_mailbox_stop(s->box);
+	atomic_store(&s->stopping, true);
+	mailbox_wake(s->box);
 	if (pthread_join(s->thread, NULL) != 0)
 		abort();
 	sasl_free(s);
