@@ -109,6 +109,7 @@ MILTER_SRC := \
 	milter/lmtp_command.c \
 	milter/lmtp_protocol.c \
 	milter/log.c \
+	milter/loop.c \
 	milter/mailbox.c \
 	milter/manage.c \
 	milter/manage_keys.c \
@@ -254,7 +255,7 @@ LINK_test_key_check := key_check key_cache key_known key_table $(KEYSTORE) \
 LINK_test_limits := limits rate_limit crypto
 LINK_test_keystore := $(KEYSTORE) key_cache key_known key_table crypto store log
 LINK_test_listener := listener
-LINK_test_lmtp_agent := lmtp_agent mailbox lmtp_protocol lmtp_command log
+LINK_test_lmtp_agent := lmtp_agent lmtp_protocol lmtp_command loop mailbox log
 LINK_test_lmtp_protocol := lmtp_protocol lmtp_command
 LINK_test_log := log
 LINK_test_mailbox := mailbox
@@ -266,7 +267,7 @@ LINK_test_plan_seal := plan_seal crypto
 LINK_test_prompt_stop := prompt_stop
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
-LINK_test_sasl := sasl mailbox sasl_protocol crypto log metrics rate_limit \
+LINK_test_sasl := sasl sasl_protocol loop mailbox crypto log metrics rate_limit \
 	key_reason auth_throttle
 LINK_test_sasl_protocol := sasl_protocol
 LINK_test_sent_memory := sent_memory crypto store log

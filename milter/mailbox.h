@@ -22,9 +22,9 @@ struct mailbox_item {
 };
 STAILQ_HEAD(mailbox_list, mailbox_item);
 
-/* Frees what nobody takes any more; in the thread that put it, or that closes
- * the mailbox. */
-typedef void mailbox_drop_fn(struct mailbox_item *item);
+/* Frees what nobody takes any more (what begins with the item); in the thread
+ * that puts it, or that closes the mailbox. */
+typedef void mailbox_drop_fn(void *finished);
 
 /* For one loop. NULL when there are no descriptors left. */
 struct mailbox *mailbox_new(mailbox_drop_fn *drop);

@@ -6,36 +6,25 @@
 #include "sasl.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "auth_throttle.h"
-#include "clock.h"
 #include "crypto.h"
 #include "key_check.h"
 #include "log.h"
-#include "mailbox.h"
+#include "loop.h"
 #include "metrics.h"
 #include "need.h"
 #include "sasl_protocol.h"
 
 #define COOKIE_LEN 16
 _Static_assert(IDENTITY_USER_MAX <= 255, "a reply must hold a user");
-#define EVENTS_AT_ONCE 64
-#define ACCEPTS_AT_ONCE 64
-/* After accept() failed for want of something, unless a connection closes. */
-#define ACCEPT_PAUSE_MS 1000
 
 /* A key check. Only the loop follows `connection`. */
 struct ask {
@@ -47,52 +36,34 @@ struct ask {
 };
 
 struct connection {
+	struct loop_connection io; /* first */
 	struct sasl *sasl;
-	int fd;
-	uint32_t interest; /* what epoll was told */
-	bool broken;	   /* close it as soon as its turn ends */
+	bool broken; /* close it as soon as its turn ends */
 	struct sasl_request request;
-	struct ask *ask;  /* under way, or NULL */
-	int64_t deadline; /* 0: not in `waiting` */
+	struct ask *ask; /* under way, or NULL */
 	size_t in_start, in_end, out_start, out_end;
 	char out[SASL_REPLY_MAX];
 	char in[SASL_LINE_MAX + 1];
-	LIST_ENTRY(connection) all;
-	TAILQ_ENTRY(connection) waiting;
 };
 
-/* All of it is the loop's, but for `stopping` and what is set before the
- * thread starts. */
 struct sasl {
-	pthread_t thread;
+	struct loop *loop; /* its own thread knows it from a connection */
+	/* Set before the thread starts: */
 	struct key_check *keys;
 	struct sasl_limits limits;
-	struct mailbox *box;
-	atomic_bool stopping; /* the loop shall end */
-	int epoll_fd;
-	int listen_fd;
-	int64_t accept_again; /* 0: accepting; else when to try again */
-	bool full;	      /* the limit was reached, and logged */
-	unsigned connections;
+	/* The thread's: */
 	unsigned long cuid;
-	LIST_HEAD(, connection) all;
-	/* By deadline: the same time for each, so the order of starting. */
-	TAILQ_HEAD(connection_queue, connection) waiting;
 };
 
 /* --- key checks ----------------------------------------------------------- */
 
 static void
-ask_free(struct ask *ask)
+ask_free(void *arg)
 {
+	struct ask *ask = arg;
+
 	identity_free(&ask->id);
 	free(ask);
-}
-
-static void
-ask_drop(struct mailbox_item *item)
-{
-	ask_free((struct ask *)item);
 }
 
 /* A key_answer_fn: in any thread. */
@@ -114,71 +85,22 @@ ask_new(struct connection *c)
 	struct ask *ask = need(calloc(1, sizeof(*ask)));
 
 	ask->connection = c;
-	mailbox_expect(c->sasl->box, &ask->item);
+	mailbox_expect(loop_mailbox(c->io.loop), &ask->item);
 	return ask;
 }
 
 /* --- one connection ------------------------------------------------------- */
 
 static void
-accept_resume(struct sasl *s)
+connection_close(void *arg)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = s };
-
-	if (s->accept_again == 0)
-		return;
-	s->accept_again = 0;
-	if (epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, s->listen_fd, &ev) != 0)
-		abort();
-}
-
-/* Without a pause the waiting connection would keep the loop spinning. */
-static void
-accept_pause(struct sasl *s)
-{
-	struct epoll_event ev = { .events = 0, .data.ptr = s };
-
-	s->accept_again = clock_ms() + ACCEPT_PAUSE_MS;
-	if (epoll_ctl(s->epoll_fd, EPOLL_CTL_MOD, s->listen_fd, &ev) != 0)
-		abort();
-}
-
-/* The peer or the control plane has answer_ms from now. */
-static void
-deadline_start(struct connection *c)
-{
-	struct sasl *s = c->sasl;
-
-	if (c->deadline != 0)
-		TAILQ_REMOVE(&s->waiting, c, waiting);
-	c->deadline = clock_ms() + s->limits.answer_ms;
-	TAILQ_INSERT_TAIL(&s->waiting, c, waiting);
-}
-
-static void
-deadline_end(struct connection *c)
-{
-	if (c->deadline == 0)
-		return;
-	TAILQ_REMOVE(&c->sasl->waiting, c, waiting);
-	c->deadline = 0;
-}
-
-static void
-connection_close(struct connection *c)
-{
-	struct sasl *s = c->sasl;
+	struct connection *c = arg;
 
 	if (c->ask != NULL)
 		c->ask->connection = NULL;
-	deadline_end(c);
-	LIST_REMOVE(c, all);
-	close(c->fd);
+	loop_remove(&c->io);
 	explicit_bzero(c, sizeof(*c));
 	free(c);
-	s->connections--;
-	s->full = false;
-	accept_resume(s);
 }
 
 static bool
@@ -191,24 +113,18 @@ is_busy(const struct connection *c)
 static void
 connection_settle(struct connection *c)
 {
-	struct epoll_event ev = { .events = EPOLLRDHUP, .data.ptr = c };
+	uint32_t events = EPOLLRDHUP;
 
 	if (!is_busy(c))
-		ev.events |= EPOLLIN;
+		events |= EPOLLIN;
 	else if (c->out_start < c->out_end)
-		ev.events |= EPOLLOUT;
-	if (!c->broken && ev.events != c->interest) {
-		c->interest = ev.events;
-		if (epoll_ctl(c->sasl->epoll_fd, EPOLL_CTL_MOD, c->fd, &ev) !=
-		    0)
-			c->broken = true;
-	}
-	if (c->broken)
+		events |= EPOLLOUT;
+	if (c->broken || !loop_watch(&c->io, events))
 		connection_close(c);
 	else if (!is_busy(c))
-		deadline_end(c);
-	else if (c->deadline == 0)
-		deadline_start(c);
+		loop_end_deadline(&c->io);
+	else if (c->io.deadline == 0)
+		loop_start_deadline(&c->io);
 }
 
 static void
@@ -217,7 +133,7 @@ flush_out(struct connection *c)
 	ssize_t n;
 
 	while (c->out_start < c->out_end) {
-		n = send(c->fd, c->out + c->out_start,
+		n = send(c->io.fd, c->out + c->out_start,
 			 c->out_end - c->out_start, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -262,7 +178,7 @@ start_check(struct connection *c)
 	struct sasl_request *r = &c->request;
 
 	c->ask = ask_new(c);
-	deadline_start(c);
+	loop_start_deadline(&c->io);
 	key_check_ask(c->sasl->keys, r->secret, r->secret_len, r->client,
 		      ask_answered, c->ask);
 	explicit_bzero(r->secret, sizeof(r->secret));
@@ -365,7 +281,7 @@ read_in(struct connection *c)
 {
 	ssize_t n;
 
-	n = recv(c->fd, c->in + c->in_end, sizeof(c->in) - c->in_end, 0);
+	n = recv(c->io.fd, c->in + c->in_end, sizeof(c->in) - c->in_end, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -377,8 +293,10 @@ read_in(struct connection *c)
 }
 
 static void
-connection_event(struct connection *c, uint32_t events)
+connection_event(void *arg, uint32_t events)
 {
+	struct connection *c = arg;
+
 	if (!is_busy(c)) {
 		read_in(c);
 	} else if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
@@ -386,7 +304,7 @@ connection_event(struct connection *c, uint32_t events)
 	} else {
 		flush_out(c);
 		if (!is_busy(c))
-			deadline_end(c);
+			loop_end_deadline(&c->io);
 		take_lines(c);
 	}
 	connection_settle(c);
@@ -434,31 +352,19 @@ answer(struct connection *c, const struct ask *ask)
 }
 
 static void
-take_answer(struct ask *ask)
+take_answer(void *arg)
 {
+	struct ask *ask = arg;
 	struct connection *c = ask->connection;
 
 	if (c != NULL) {
 		c->ask = NULL;
-		deadline_end(c);
+		loop_end_deadline(&c->io);
 		answer(c, ask);
 		take_lines(c);
 		connection_settle(c);
 	}
 	ask_free(ask);
-}
-
-static void
-take_answers(struct sasl *s)
-{
-	struct mailbox_list list = STAILQ_HEAD_INITIALIZER(list);
-	struct mailbox_item *item;
-
-	mailbox_take(s->box, &list);
-	while ((item = STAILQ_FIRST(&list)) != NULL) {
-		STAILQ_REMOVE_HEAD(&list, next);
-		take_answer((struct ask *)item);
-	}
 }
 
 static void
@@ -474,20 +380,13 @@ send_hello(struct connection *c)
 				    ++c->sasl->cuid, hex));
 }
 
-/* Takes fd. */
 static void
-connection_open(struct sasl *s, int fd)
+connection_open(void *arg, struct loop *loop, int fd)
 {
 	struct connection *c = need(calloc(1, sizeof(*c)));
-	struct epoll_event ev = { .events = EPOLLRDHUP, .data.ptr = c };
 
-	c->sasl = s;
-	c->fd = fd;
-	c->interest = ev.events;
-	LIST_INSERT_HEAD(&s->all, c, all);
-	s->connections++;
-	if (epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
-		log_error("sasl", "cannot watch a connection: %m");
+	c->sasl = arg;
+	if (!loop_add(loop, &c->io, fd)) {
 		connection_close(c);
 		return;
 	}
@@ -495,188 +394,51 @@ connection_open(struct sasl *s, int fd)
 	connection_settle(c);
 }
 
+/* Postfix then says 454. */
 static void
-refuse_connection(struct sasl *s, int fd)
+connection_late(void *arg)
 {
-	close(fd);
-	if (!s->full)
-		log_warning("sasl", "%u connections, no more are taken",
-			    s->connections);
-	s->full = true;
+	const struct connection *c = arg;
+
+	if (c->ask == NULL)
+		return;
+	log_warning("sasl",
+		    "auth result=unknown " WHO_FORMAT
+		    " reason=\"no answer in time\"",
+		    WHO(&c->request));
+	count_failure(c, METRICS_AUTH_UNKNOWN);
 }
 
-static void
-accept_connections(struct sasl *s)
-{
-	for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
-		int fd = accept4(s->listen_fd, NULL, NULL,
-				 SOCK_NONBLOCK | SOCK_CLOEXEC);
+/* --- start and stop ------------------------------------------------------- */
 
-		if (fd < 0 && (errno == ECONNABORTED || errno == EINTR))
-			continue;
-		if (fd < 0 && errno == EAGAIN)
-			return;
-		if (fd < 0) {
-			log_error("sasl", "cannot accept a connection: %m");
-			accept_pause(s);
-			return;
-		}
-		if (s->connections >= s->limits.connections)
-			refuse_connection(s, fd);
-		else
-			connection_open(s, fd);
-	}
-}
-
-/* Closes what is over its time; Postfix then says 454. */
-static void
-close_late(struct sasl *s)
-{
-	struct connection *c;
-	int64_t now = clock_ms();
-
-	while ((c = TAILQ_FIRST(&s->waiting)) != NULL && c->deadline <= now) {
-		if (c->ask != NULL) {
-			log_warning("sasl",
-				    "auth result=unknown " WHO_FORMAT
-				    " reason=\"no answer in time\"",
-				    WHO(&c->request));
-			count_failure(c, METRICS_AUTH_UNKNOWN);
-		}
-		connection_close(c);
-	}
-	if (s->accept_again != 0 && s->accept_again <= now)
-		accept_resume(s);
-}
-
-/* Milliseconds until close_late() has something to do; -1: for ever. */
-static int
-time_to_wait(const struct sasl *s)
-{
-	const struct connection *c = TAILQ_FIRST(&s->waiting);
-	int64_t next = s->accept_again;
-
-	if (c != NULL && (next == 0 || c->deadline < next))
-		next = c->deadline;
-	if (next == 0)
-		return -1;
-	next -= clock_ms();
-	return next > 0 ? (int)next : 0;
-}
-
-/* A connection is closed only by its own event here: none of ev[] points to
- * one that another event closed. */
-static void
-wait_for_events(struct sasl *s)
-{
-	struct epoll_event ev[EVENTS_AT_ONCE];
-	int n = epoll_wait(s->epoll_fd, ev, EVENTS_AT_ONCE, time_to_wait(s));
-
-	if (n < 0 && errno != EINTR)
-		abort();
-	for (int i = 0; i < n; i++) {
-		if (ev[i].data.ptr == s)
-			accept_connections(s);
-		else if (ev[i].data.ptr == s->box)
-			mailbox_drain_fd(s->box);
-		else
-			connection_event(ev[i].data.ptr, ev[i].events);
-	}
-}
-
-/* No ask points to a connection any more: the mailbox may be closed. */
-static void
-loop_end(struct sasl *s)
-{
-	struct connection *c;
-
-	while ((c = LIST_FIRST(&s->all)) != NULL)
-		connection_close(c);
-}
-
-static void *
-loop(void *arg)
-{
-	struct sasl *s = arg;
-
-	for (;;) {
-		take_answers(s);
-		if (atomic_load(&s->stopping))
-			break;
-		close_late(s);
-		wait_for_events(s);
-	}
-	loop_end(s);
-	return NULL;
-}
-
-/* Frees what sasl_start() got; the thread does not run. */
-static void
-sasl_free(struct sasl *s)
-{
-	mailbox_close(&s->box);
-	if (s->epoll_fd >= 0)
-		close(s->epoll_fd);
-	close(s->listen_fd);
-	free(s);
-}
-
-static bool
-watch(struct sasl *s, int fd, void *ptr)
-{
-	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = ptr };
-
-	return epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, fd, &ev) == 0;
-}
-
-/* Signals are main's alone: the thread begins with all of them blocked. */
-static bool
-start_thread(struct sasl *s)
-{
-	sigset_t all, old;
-	int error;
-
-	sigfillset(&all);
-	if (pthread_sigmask(SIG_SETMASK, &all, &old) != 0)
-		abort();
-	error = pthread_create(&s->thread, NULL, loop, s);
-	if (pthread_sigmask(SIG_SETMASK, &old, NULL) != 0)
-		abort();
-	if (error != 0)
-		return false;
-	/* Only a name in ps(1). */
-	(void)pthread_setname_np(s->thread, "sasl");
-	return true;
-}
+static const struct loop_service service = {
+	.name = "sasl",
+	.open = connection_open,
+	.event = connection_event,
+	.late = connection_late,
+	.close = connection_close,
+	.take = take_answer,
+	.drop = ask_free,
+};
 
 struct sasl *
 sasl_start(int listen_fd, struct key_check *keys,
 	   const struct sasl_limits *limits, const char **error_r)
 {
 	struct sasl *s = need(calloc(1, sizeof(*s)));
+	struct loop_settings settings = { .service = &service, .arg = s };
 
 	s->keys = keys;
 	if (limits != NULL)
 		s->limits = *limits;
-	if (s->limits.answer_ms == 0)
-		s->limits.answer_ms = SASL_ANSWER_MS;
-	if (s->limits.connections == 0)
-		s->limits.connections = SASL_CONNECTIONS_MAX;
-	s->listen_fd = listen_fd;
-	LIST_INIT(&s->all);
-	TAILQ_INIT(&s->waiting);
-	s->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	s->box = mailbox_new(ask_drop);
-	if (s->epoll_fd < 0 || s->box == NULL)
-		*error_r = "no descriptors left";
-	else if (!watch(s, s->listen_fd, s) ||
-		 !watch(s, mailbox_fd(s->box), s->box))
-		*error_r = "cannot watch the socket";
-	else if (!start_thread(s))
-		*error_r = "cannot start a thread";
-	else
+	settings.timeout_ms =
+	    s->limits.answer_ms > 0 ? s->limits.answer_ms : SASL_ANSWER_MS;
+	settings.connections = s->limits.connections > 0 ? s->limits.connections
+							 : SASL_CONNECTIONS_MAX;
+	s->loop = loop_start(listen_fd, &settings, error_r);
+	if (s->loop != NULL)
 		return s;
-	sasl_free(s);
+	free(s);
 	return NULL;
 }
 
@@ -688,9 +450,6 @@ sasl_stop(struct sasl **sp)
 	if (s == NULL)
 		return;
 	*sp = NULL;
-	atomic_store(&s->stopping, true);
-	mailbox_wake(s->box);
-	if (pthread_join(s->thread, NULL) != 0)
-		abort();
-	sasl_free(s);
+	loop_stop(&s->loop);
+	free(s);
 }

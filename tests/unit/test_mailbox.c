@@ -31,10 +31,12 @@ struct letter {
 static atomic_int dropped;
 
 static void
-drop(struct mailbox_item *item)
+drop(void *arg)
 {
+	struct letter *l = arg;
+
 	atomic_fetch_add(&dropped, 1);
-	free((struct letter *)item);
+	free(l);
 }
 
 static struct mailbox *
