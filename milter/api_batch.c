@@ -241,7 +241,8 @@ settle(struct api_batch *b, const struct slot *s, const struct api_outcome *o)
 		}
 		break;
 	}
-	b->window = API_BATCH_PARALLEL;
+	if (b->under_way == 1)
+		b->window = API_BATCH_PARALLEL;
 }
 
 /* Reads the answer of a call that is over. */
@@ -370,6 +371,9 @@ call_one(struct api_batch *b, size_t i)
 	    http_pool_submit(b->service->http, &s->call) == 0) {
 		b->free = s->next_free;
 		b->under_way++;
+		/* The others would be told that it is down. */
+		if (s->advice == HEALTH_PROBE)
+			b->window = 1;
 		return;
 	}
 	api_health_not_called(b->service->health, s->advice);

@@ -9,7 +9,8 @@
  * begins after the deadline, and each ends by it.
  *
  * The first recipient may be called alone: then nobody else is called while
- * the API does not answer, or when it does not know the key.
+ * the API does not answer, or when it does not know the key. A probe is always
+ * alone; when it is answered the others follow.
  *
  * One thread owns a batch before the start and after `done`; in between nobody
  * touches it.
