@@ -556,16 +556,16 @@ scene_is_probing(const struct scene *s)
 
 /* --- the scene ------------------------------------------------------------ */
 
-static struct crypto_seal *
-seal_in(const char *dir)
+struct crypto_seal *
+scene_seal(const struct scene *s, char letter)
 {
 	char path[64], text[64];
 	struct crypto_seal *seal;
 	const char *error;
 	FILE *f;
 
-	memset(text, 's', sizeof(text));
-	(void)snprintf(path, sizeof(path), "%s/secret", dir);
+	memset(text, letter, sizeof(text));
+	(void)snprintf(path, sizeof(path), "%s/secret", s->dir);
 	umask(077);
 	f = fopen(path, "w");
 	assert_non_null(f);
@@ -573,6 +573,7 @@ seal_in(const char *dir)
 	assert_int_equal(fclose(f), 0);
 	seal = crypto_seal_open(path, &error);
 	assert_non_null(seal);
+	assert_int_equal(unlink(path), 0);
 	return seal;
 }
 
@@ -617,7 +618,7 @@ scene_start(struct scene *s)
 	s->services.config = &s->config;
 	s->services.metrics = metrics_new();
 	s->services.limits = rate_limit_new(1000);
-	s->services.seal = seal_in(s->dir);
+	s->services.seal = scene_seal(s, 's');
 	s->services.pool = pool_wake_new(s->config.milter_socket);
 	s->services.keys = (struct key_check *)(void *)&not_used;
 	s->services.sent = sent_memory_new(s->store);
@@ -635,7 +636,7 @@ void
 scene_stop(struct scene *s)
 {
 	static const char *const files[] = { "txmilter.mdb",
-					     "txmilter.mdb-lock", "secret" };
+					     "txmilter.mdb-lock" };
 	struct crypto_seal *seal =
 	    (struct crypto_seal *)(uintptr_t)s->services.seal;
 	char path[64];

@@ -53,8 +53,11 @@ struct scene {
 void scene_start(struct scene *s);
 void scene_stop(struct scene *s);
 
-/* To n recipients; html only. */
+/* To n recipients, with a Message-ID and HTML. */
 struct outgoing *scene_outgoing(size_t n);
+
+/* Of another secret than the services' ('s'), when the letter is another. */
+struct crypto_seal *scene_seal(const struct scene *s, char letter);
 
 /* --- http_pool ------------------------------------------------------------ */
 
