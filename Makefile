@@ -204,6 +204,7 @@ UNIT_POLICY := \
 	test_utf8
 
 UNIT_MILTER := \
+	test_api_batch \
 	test_api_health \
 	test_config \
 	test_control_client \
@@ -212,6 +213,7 @@ UNIT_MILTER := \
 	test_ctl_arguments \
 	test_ctl_docs \
 	test_docs \
+	test_handoff \
 	test_http_pool \
 	test_key_cache \
 	test_key_check \
@@ -227,18 +229,26 @@ UNIT_MILTER := \
 	test_milter_wire \
 	test_plan_seal \
 	test_prompt_stop \
+	test_queue_delivery \
 	test_rate_limit \
 	test_report \
 	test_request \
 	test_sasl \
 	test_sasl_protocol \
 	test_sent_memory \
-	test_store
+	test_store \
+	test_submission
 
 # The key store, without what it stands on.
 KEYSTORE := keystore account_cache account_record key_lines key_used
+# What tests/unit/api_scene.c stands on, and what is tested in it.
+API_SCENE := api_batch api_health api_service config config_file config_option \
+	crypto listener metrics plan_seal pool_wake rate_limit sent_memory \
+	store submission
+WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
 
 LINK_test_config := config config_file config_option listener log
+LINK_test_api_batch := $(API_SCENE)
 LINK_test_api_health := api_health log
 LINK_test_control_client := control_client control_message milter_wire crypto \
 	listener
@@ -248,6 +258,8 @@ LINK_test_docs := config config_file config_option listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
 	crypto
 LINK_test_ctl_docs := commands ctl_arguments
+LINK_test_handoff := handoff handoff_direct handoff_queue handoff_transport \
+	limits $(API_SCENE)
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
 LINK_test_key_check := key_check key_cache key_known key_table $(KEYSTORE) \
@@ -265,6 +277,7 @@ LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_plan_seal := plan_seal crypto
 LINK_test_prompt_stop := prompt_stop
+LINK_test_queue_delivery := queue_delivery $(API_SCENE)
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_protocol loop mailbox crypto log metrics rate_limit \
@@ -272,13 +285,15 @@ LINK_test_sasl := sasl sasl_protocol loop mailbox crypto log metrics rate_limit 
 LINK_test_sasl_protocol := sasl_protocol
 LINK_test_sent_memory := sent_memory crypto store log
 LINK_test_store := store log
+LINK_test_submission := submission crypto
 
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
-UNIT_THREADED := test_api_health test_control_client test_http_pool \
-	test_key_cache test_key_check test_keystore test_lmtp_agent \
-	test_mailbox test_metrics test_metrics_http test_prompt_stop \
+UNIT_THREADED := test_api_batch test_api_health test_control_client \
+	test_handoff test_http_pool test_key_cache test_key_check \
+	test_keystore test_lmtp_agent test_mailbox test_metrics \
+	test_metrics_http test_prompt_stop test_queue_delivery \
 	test_rate_limit test_sasl test_sent_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
@@ -291,6 +306,7 @@ $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
 	$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(DAEMON_LIBS) -lcmocka
 endef
 $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
+$(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
 
 unit-bin: $(UNIT_BIN)
 

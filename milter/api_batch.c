@@ -234,7 +234,8 @@ settle(struct api_batch *b, const struct slot *s, const struct api_outcome *o)
 		}
 		break;
 	}
-	b->window = API_BATCH_PARALLEL;
+	if (b->under_way == 1)
+		b->window = API_BATCH_PARALLEL;
 }
 
 /* Reads the answer of a call that is over. */
@@ -340,48 +341,65 @@ is_callable(struct api_batch *b, size_t i, enum health_advice *advice_r)
 	return false;
 }
 
+/* Begins the call of a slot that is free. */
 static void
-call_one(struct api_batch *b, size_t i)
+call_one(struct api_batch *b, struct slot *s, int64_t left_ms)
 {
-	int64_t left = b->settings.deadline_ms - clock_ms();
-	struct slot *s = b->free;
-
-	submission_key(b->settings.submission,
-		       b->settings.outgoing->recipients[i].email, s->name);
-	if (sent_memory_has(b->settings.services->sent, s->name)) {
-		settle_known(b, i);
+	if (!is_callable(b, s->recipient, &s->advice))
 		return;
-	}
-	if (left <= 0) {
-		b->stopped = true;
-		return;
-	}
-	if (!is_callable(b, i, &s->advice))
-		return;
-	s->recipient = i;
-	if (slot_prepare(s, left) &&
+	if (slot_prepare(s, left_ms) &&
 	    http_pool_submit(b->service->http, &s->call) == 0) {
 		b->free = s->next_free;
 		b->under_way++;
+		/* The others would be told that it is down. */
+		if (s->advice == HEALTH_PROBE)
+			b->window = 1;
 		return;
 	}
 	api_health_not_called(b->service->health, s->advice);
 	dynbuf_clear(&s->piece);
-	stop_because(b, i, 451, "4.3.2", "Too many calls are under way");
+	stop_because(b, s->recipient, 451, "4.3.2",
+		     "Too many calls are under way");
 	log_warning(b->settings.queue_id, "call api=%s result=later error=\"%s\"",
 		    b->settings.api->name, "too many calls are under way");
+}
+
+static void
+look_at(struct api_batch *b, size_t i)
+{
+	int64_t left = b->settings.deadline_ms - clock_ms();
+	uint8_t name[SUBMISSION_KEY_LEN];
+
+	submission_key(b->settings.submission,
+		       b->settings.outgoing->recipients[i].email, name);
+	if (sent_memory_has(b->settings.services->sent, name)) {
+		settle_known(b, i);
+		return;
+	}
+	b->stopped = b->stopped || left <= 0;
+	if (b->stopped)
+		return;
+	memcpy(b->free->name, name, sizeof(name));
+	b->free->recipient = i;
+	call_one(b, b->free, left);
+}
+
+/* When it is stopped: to find who has the message already. */
+static bool
+may_go_on(const struct api_batch *b)
+{
+	return b->stopped || (b->free != NULL && b->under_way < b->window);
 }
 
 /* Begins the calls there is room for. True: the batch is over. */
 static bool
 pump(struct api_batch *b)
 {
-	while (!b->stopped && b->free != NULL && b->under_way < b->window &&
-	       b->next < b->settings.outgoing->n_recipients) {
+	while (b->next < b->settings.outgoing->n_recipients && may_go_on(b)) {
 		size_t i = b->next++;
 
 		if (b->recipients[i].state == BATCH_OPEN)
-			call_one(b, i);
+			look_at(b, i);
 	}
 	return b->under_way == 0;
 }

@@ -4,12 +4,14 @@
  * recipient, API_BATCH_PARALLEL at a time.
  *
  * A batch never waits: it begins in the caller's thread, goes on in the HTTP
- * pool's, and says when it is over. What was sent already (sent_memory) is not
- * called for; an API that is down (api_health) is not called at all. No call
- * begins after the deadline, and each ends by it.
+ * pool's, and says when it is over. Who was sent it already (sent_memory) has
+ * it, and is not called for, whatever becomes of the others; an API that is
+ * down (api_health) is not called at all. No call begins after the deadline,
+ * and each ends by it.
  *
  * The first recipient may be called alone: then nobody else is called while
- * the API does not answer, or when it does not know the key.
+ * the API does not answer, or when it does not know the key. A probe is always
+ * alone; when it is answered the others follow.
  *
  * One thread owns a batch before the start and after `done`; in between nobody
  * touches it.

@@ -1,0 +1,1073 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mails as Postfix's queue brings them, from RCPT to the replies. The calls'
+ * answers are written in letters: api_scene.h.
+ */
+#include "milter/queue_delivery.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "api_scene.h"
+#include "milter/crypto.h"
+#include "milter/keystore.h"
+#include "milter/plan_seal.h"
+#include "milter/sent_memory.h"
+#include "policy/dynbuf.h"
+#include "policy/mail_reader.h"
+#include "policy/message.h"
+#include "policy/outgoing.h"
+#include "policy/plan.h"
+#include "policy/requeue.h"
+#include "policy/smtp_reply.h"
+
+#define RECIPIENTS_MAX 1000
+#define HTML "Content-Type: text/html\r\n"
+#define BODY "\r\n<p>Hello</p>\r\n"
+
+/* --- the agent, and the key store ----------------------------------------- */
+
+struct lmtp_answer {
+	struct smtp_reply replies[RECIPIENTS_MAX];
+	size_t n;
+	unsigned times;
+	sem_t given;
+};
+
+void
+lmtp_answer(struct lmtp_answer **ap, const struct smtp_reply *replies, size_t n)
+{
+	struct lmtp_answer *a = *ap;
+
+	if (n > RECIPIENTS_MAX)
+		abort();
+	memcpy(a->replies, replies, n * sizeof(*replies));
+	a->n = n;
+	a->times++;
+	*ap = NULL;
+	if (sem_post(&a->given) != 0)
+		abort();
+}
+
+/* What the store says about a key. */
+static struct {
+	enum keystore_answer answer;
+	const char *api_key;
+	char asked[KEY_ID_LEN + 1];
+	int open; /* found, and not cleared */
+} store;
+
+enum keystore_answer
+keystore_find_id(struct keystore *ks, const char *key_id, int64_t now,
+		 struct keystore_found *found_r)
+{
+	(void)ks;
+	assert_true(now > 0);
+	memset(found_r, 0, sizeof(*found_r));
+	(void)snprintf(store.asked, sizeof(store.asked), "%s", key_id);
+	(void)snprintf(found_r->api_key, sizeof(found_r->api_key), "%s",
+		       store.api_key != NULL ? store.api_key : "");
+	store.open++;
+	return store.answer;
+}
+
+void
+keystore_found_clear(struct keystore_found *f)
+{
+	memset(f, 0, sizeof(*f));
+	store.open--;
+}
+
+/* --- a mail --------------------------------------------------------------- */
+
+/* "odr": the first recipient open, the second done, the third refused; R: with
+ * the reply to a wrong key. */
+static struct plan *
+make_plan(const char *states)
+{
+	struct outgoing *o = scene_outgoing(strlen(states));
+	struct plan *p;
+
+	free(o->html);
+	o->html = NULL;
+	o->html_len = 0;
+	p = plan_new(o);
+	memset(p->submission, 7, sizeof(p->submission));
+	strcpy(p->queue_id, "4Tx1qR0Zzz");
+	strcpy(p->account, "acme");
+	strcpy(p->key_id, "k1");
+	strcpy(p->key, SCENE_KEY);
+	strcpy(p->api, "main");
+	strcpy(p->dialect, "emaildelivery");
+	for (size_t i = 0; states[i] != '\0'; i++) {
+		struct plan_recipient *r = &p->recipients[i];
+
+		r->state = states[i] == 'd'   ? PLAN_DONE
+			   : states[i] == 'o' ? PLAN_OPEN
+					      : PLAN_REFUSED;
+		if (states[i] == 'r')
+			smtp_reply_set(&r->reply, 552, "5.3.4", "Too large");
+		if (states[i] == 'R')
+			smtp_reply_set(&r->reply, 535, "5.7.8", "Wrong key");
+	}
+	return p;
+}
+
+static void
+add_header(void *arg, const char *value)
+{
+	struct dynbuf *mail = arg;
+
+	assert_true(dynbuf_addf(mail, REQUEUE_PLAN_HEADER ": "));
+	for (; *value != '\0'; value++) {
+		if (*value == '\n')
+			assert_true(dynbuf_adds(mail, "\r"));
+		assert_true(dynbuf_add(mail, value, 1));
+	}
+	assert_true(dynbuf_adds(mail, "\r\n"));
+}
+
+static void
+add_text(const struct crypto_seal *seal, const char *text, size_t len,
+	 struct dynbuf *mail)
+{
+	plan_seal(seal, text, len, add_header, mail);
+}
+
+static void
+add_plan(const struct crypto_seal *seal, const struct plan *p,
+	 struct dynbuf *mail)
+{
+	DYNBUF_AUTO text;
+
+	dynbuf_init(&text, PLAN_MAX);
+	assert_true(plan_write(p, &text));
+	add_text(seal, text.data, text.len, mail);
+}
+
+/* A whole mail, with a plan of these states. */
+static void
+add_states(struct scene *s, const char *states, struct dynbuf *mail)
+{
+	struct plan *p = make_plan(states);
+
+	assert_true(dynbuf_adds(mail, HTML));
+	add_plan(s->services.seal, p, mail);
+	assert_true(dynbuf_adds(mail, BODY));
+	plan_free(&p);
+}
+
+struct recipient_row {
+	const char *address, *typed;
+};
+
+/* A transaction, from its begin to its end. */
+struct delivery {
+	void *mail;
+	struct lmtp_answer *answer;
+};
+
+static void
+begin(struct delivery *d, struct scene *s)
+{
+	d->answer = calloc(1, sizeof(*d->answer));
+	assert_non_null(d->answer);
+	assert_int_equal(sem_init(&d->answer->given, 0, 0), 0);
+	d->mail = queue_delivery.begin(&s->services, "bounce@acme.example");
+	assert_non_null(d->mail);
+}
+
+static void
+add_recipient(struct delivery *d, const char *address, const char *typed)
+{
+	struct smtp_reply reply = { 0 };
+
+	queue_delivery.recipient(d->mail, address, typed, &reply);
+	assert_int_equal(reply.code, 250);
+}
+
+/* piece: bytes at a time. */
+static void
+add_data(struct delivery *d, const struct dynbuf *mail, size_t piece)
+{
+	for (size_t at = 0; at < mail->len; at += piece) {
+		size_t left = mail->len - at;
+
+		queue_delivery.data(d->mail, mail->data + at,
+				    left < piece ? left : piece);
+	}
+}
+
+static void
+end(struct delivery *d)
+{
+	queue_delivery.end(d->mail, d->answer);
+	d->mail = NULL;
+}
+
+static void
+clear(struct delivery *d)
+{
+	assert_int_equal(d->answer->times, 1);
+	assert_int_equal(sem_destroy(&d->answer->given), 0);
+	free(d->answer);
+	d->answer = NULL;
+	assert_int_equal(scene_waiting(), 0);
+	assert_int_equal(store.open, 0);
+}
+
+static void
+wait_answer(struct delivery *d)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += 60;
+	while (sem_clockwait(&d->answer->given, CLOCK_MONOTONIC, &until) != 0)
+		assert_int_equal(errno, EINTR);
+}
+
+static void
+assert_reply(const struct delivery *d, const char *what, size_t i,
+	     const char *text)
+{
+	const struct smtp_reply *r = &d->answer->replies[i];
+	char got[SMTP_REPLY_TEXT_MAX + 32];
+
+	(void)snprintf(got, sizeof(got), "%d %s %s", r->code, r->enhanced,
+		       r->text);
+	if (strncmp(got, text, strlen(text)) != 0)
+		fail_msg("%s: recipient %zu: %s", what, i, got);
+}
+
+/* One to r0, r1, ..., n of them. */
+static void
+send_to(struct delivery *d, struct scene *s, const struct dynbuf *mail,
+	size_t n, size_t piece)
+{
+	begin(d, s);
+	for (size_t i = 0; i < n; i++) {
+		char address[32];
+
+		(void)snprintf(address, sizeof(address), "r%zu@x.example", i);
+		add_recipient(d, address, NULL);
+	}
+	add_data(d, mail, piece);
+	end(d);
+}
+
+static void
+deliver(struct delivery *d, struct scene *s, const struct dynbuf *mail,
+	size_t n, size_t piece)
+{
+	send_to(d, s, mail, n, piece);
+	scene_answer_all(SCENE_FIRST);
+}
+
+/* --- the recipients ------------------------------------------------------- */
+
+#define DONE "250 2.0.0 "
+#define NOT_IN "550 5.7.1 The message was not accepted for this recipient"
+
+static const struct {
+	const char *name;
+	const char *states; /* of the plan: make_plan() */
+	const char *script;
+	struct recipient_row to[4];
+	const char *called;
+	const char *replies[4];
+} recipients[] = {
+	{ "one", "o", "a", { { "r0@x.example", NULL } }, "0", { DONE } },
+	{ "all of them",
+	  "ooo",
+	  "aro",
+	  { { "r0@x.example", NULL },
+	    { "r1@x.example", NULL },
+	    { "r2@x.example", NULL } },
+	  "012",
+	  { DONE, "550 5.6.0 The API refused the message: No r1",
+	    "451 4.4.2 The API failed" } },
+	{ "in another order",
+	  "ooo",
+	  "aro",
+	  { { "r2@x.example", NULL },
+	    { "r0@x.example", NULL },
+	    { "r1@x.example", NULL } },
+	  "012",
+	  { "451 4.4.2 ", DONE, "550 5.6.0 " } },
+	{ "some of them",
+	  "oooo",
+	  "aroa",
+	  { { "r1@x.example", NULL }, { "r3@x.example", NULL } },
+	  "13",
+	  { "550 5.6.0 ", DONE } },
+	{ "done", "d", "o", { { "r0@x.example", NULL } }, "", { DONE } },
+	{ "refused",
+	  "r",
+	  "a",
+	  { { "r0@x.example", NULL } },
+	  "",
+	  { "552 5.3.4 Too large" } },
+	{ "refused for its key",
+	  "R",
+	  "a",
+	  { { "r0@x.example", NULL } },
+	  "",
+	  { "550 5.7.8 The API key is wrong or revoked" } },
+	{ "one of each",
+	  "dro",
+	  "oor",
+	  { { "r0@x.example", NULL },
+	    { "r1@x.example", NULL },
+	    { "r2@x.example", NULL } },
+	  "2",
+	  { DONE, "552 5.3.4 ", "550 5.6.0 " } },
+	{ "the open one of each",
+	  "rdo",
+	  "a",
+	  { { "r2@x.example", NULL } },
+	  "2",
+	  { DONE } },
+	{ "twice the same",
+	  "oo",
+	  "ra",
+	  { { "r0@x.example", NULL },
+	    { "r0@x.example", NULL },
+	    { "r1@x.example", NULL } },
+	  "01",
+	  { "550 5.6.0 ", "550 5.6.0 ", DONE } },
+	{ "domain in another case",
+	  "o",
+	  "a",
+	  { { "r0@X.Example", NULL } },
+	  "0",
+	  { DONE } },
+	{ "quoted by Postfix",
+	  "o",
+	  "a",
+	  { { "\"r0\"@x.example", NULL } },
+	  "0",
+	  { DONE } },
+	{ "local part in another case",
+	  "o",
+	  "a",
+	  { { "R0@x.example", NULL } },
+	  "",
+	  { NOT_IN } },
+	{ "not in the plan",
+	  "o",
+	  "a",
+	  { { "r1@x.example", NULL } },
+	  "",
+	  { NOT_IN } },
+	{ "not in the plan, beside one that is",
+	  "o",
+	  "a",
+	  { { "r1@x.example", NULL }, { "r0@x.example", NULL } },
+	  "0",
+	  { NOT_IN, DONE } },
+	/* What the client wrote counts where Postfix wrote it anew. */
+	{ "rewritten",
+	  "oo",
+	  "or",
+	  { { "alias@y.example", "r1@x.example" } },
+	  "1",
+	  { "550 5.6.0 " } },
+	{ "rewritten to another of it",
+	  "oo",
+	  "ra",
+	  { { "r0@x.example", "r1@x.example" },
+	    { "r0@x.example", "r0@x.example" } },
+	  "01",
+	  { DONE, "550 5.6.0 " } },
+	{ "typed is not in the plan",
+	  "o",
+	  "a",
+	  { { "r0@x.example", "other@x.example" } },
+	  "0",
+	  { DONE } },
+	{ "neither is in the plan",
+	  "o",
+	  "a",
+	  { { "r1@x.example", "other@x.example" } },
+	  "",
+	  { NOT_IN } },
+	/* 401, which is 535 to a client that logs in. */
+	{ "wrong key",
+	  "o",
+	  "k",
+	  { { "r0@x.example", NULL } },
+	  "0",
+	  { "550 5.7.8 The API key is wrong or revoked" } },
+	{ "wrong key for one is wrong for all who are open",
+	  "ooo",
+	  "kao",
+	  { { "r0@x.example", NULL },
+	    { "r1@x.example", NULL },
+	    { "r2@x.example", NULL } },
+	  "012",
+	  { "550 5.7.8 ", DONE, "550 5.7.8 " } },
+	{ "misfit",
+	  "o",
+	  "m",
+	  { { "r0@x.example", NULL } },
+	  "0",
+	  { "451 4.3.5 " } },
+	{ "no answer",
+	  "o",
+	  "t",
+	  { { "r0@x.example", NULL } },
+	  "0",
+	  { "451 4.4.1 " } },
+	{ "pool full",
+	  "oo",
+	  "f",
+	  { { "r0@x.example", NULL }, { "r1@x.example", NULL } },
+	  "",
+	  { "451 4.3.2 ", "451 4.3.2 " } },
+	{ "nobody", "o", "a", { { NULL, NULL } }, "", { NULL } },
+};
+
+static void
+check_recipients(struct scene *s, size_t row, enum scene_order order)
+{
+	const char *name = recipients[row].name;
+	unsigned long counted[3] = { 0 };
+	struct delivery d;
+	DYNBUF_AUTO mail;
+	size_t n = 0;
+
+	scene_script(recipients[row].script);
+	scene_health(s, SCENE_UP);
+	sent_memory_keep_for(s->services.sent, 0);
+	memset(&scene_refused, 0, sizeof(scene_refused));
+	dynbuf_init(&mail, 1024 * 1024);
+	add_states(s, recipients[row].states, &mail);
+	begin(&d, s);
+	while (n < 4 && recipients[row].to[n].address != NULL) {
+		add_recipient(&d, recipients[row].to[n].address,
+			      recipients[row].to[n].typed);
+		n++;
+	}
+	add_data(&d, &mail, mail.len);
+	end(&d);
+	scene_answer_all(order);
+	scene_assert_called(name, recipients[row].called);
+	assert_int_equal(d.answer->n, n);
+	for (size_t i = 0; i < n; i++) {
+		const char *reply = recipients[row].replies[i];
+
+		assert_reply(&d, name, i, reply);
+		counted[reply[0] == '2' ? 0 : reply[0] == '5' ? 1 : 2]++;
+	}
+	if (scene_refused.n != (strchr(recipients[row].script, 'k') != NULL))
+		fail_msg("%s: key told %u times", name, scene_refused.n);
+	clear(&d);
+}
+
+static void
+test_recipients(void **state)
+{
+	for (size_t i = 0; i < sizeof(recipients) / sizeof(recipients[0]);
+	     i++) {
+		check_recipients(*state, i, SCENE_FIRST);
+		check_recipients(*state, i, SCENE_LAST);
+	}
+}
+
+static void
+test_metrics(void **state)
+{
+	static const char name[] = "txmilter_deliveries_total{result=";
+	static const struct {
+		const char *result;
+		unsigned long n;
+	} rows[] = { { "\"accepted\"}", 3 },
+		     { "\"refused\"}", 2 },
+		     { "\"later\"}", 1 } };
+	struct scene *s = *state;
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	scene_script("aaro");
+	dynbuf_init(&mail, 1024 * 1024);
+	add_states(s, "ooood", &mail);
+	deliver(&d, s, &mail, 6, mail.len);
+	for (size_t i = 0; i < 3; i++) {
+		char metric[80];
+
+		(void)snprintf(metric, sizeof(metric), "%s%s", name,
+			       rows[i].result);
+		assert_int_equal(scene_metric(s, metric), rows[i].n);
+	}
+	assert_true(scene_logged(
+	    "4Tx1qR0Zzz: delivery key=k1 account=acme api=main rcpts=6 "
+	    "accepted=2 refused=1 later=1 ms="));
+	clear(&d);
+}
+
+/* --- the mail ------------------------------------------------------------- */
+
+enum plan_kind {
+	PLAN_GOOD,
+	PLAN_ALTERED,
+	PLAN_OF_ANOTHER_SECRET,
+	PLAN_OTHER_VERSION,
+	PLAN_NOT_JSON,
+	PLAN_UNKNOWN_DIALECT,
+	PLAN_UNKNOWN_API,
+	PLAN_TEMPLATE,
+	PLAN_NONE,
+	PLAN_TWICE,
+	PLAN_GARBAGE,
+};
+
+#define REFUSED "550 5.7.1 "
+
+static const struct {
+	const char *name;
+	const char *before; /* the plan */
+	enum plan_kind plan;
+	const char *after; /* to the end; "X-": of that, far too much */
+	const char *reply; /* DONE: and the API was called */
+	const char *log;
+} mails[] = {
+	{ "good", HTML, PLAN_GOOD, BODY, DONE, "accepted=1" },
+	{ "plan first", "", PLAN_GOOD, HTML BODY, DONE, "accepted=1" },
+	{ "no plan", HTML, PLAN_NONE, BODY,
+	  REFUSED "This is no message of the relay",
+	  "lmtp: delivery result=refused reason=\"This is no message" },
+	{ "empty", "", PLAN_NONE, "", REFUSED "This is no message",
+	  "result=refused" },
+	{ "no headers", "", PLAN_NONE, BODY, REFUSED "This is no message",
+	  "result=refused" },
+	{ "plan in the body", HTML "\r\n", PLAN_GOOD, BODY,
+	  REFUSED "This is no message", "result=refused" },
+	{ "empty plan", HTML REQUEUE_PLAN_HEADER ":\r\n", PLAN_NONE, BODY,
+	  REFUSED "This is no message", "result=refused" },
+	{ "altered", HTML, PLAN_ALTERED, BODY,
+	  REFUSED "The plan of this message does not verify",
+	  "result=refused" },
+	{ "another secret", HTML, PLAN_OF_ANOTHER_SECRET, BODY,
+	  REFUSED "The plan of this message does not verify",
+	  "result=refused" },
+	{ "garbage", HTML, PLAN_GARBAGE, BODY,
+	  REFUSED "The plan of this message does not verify",
+	  "result=refused" },
+	{ "two plans", HTML, PLAN_TWICE, BODY,
+	  REFUSED "The plan of this message does not verify",
+	  "result=refused" },
+	{ "another version", HTML, PLAN_OTHER_VERSION, BODY,
+	  REFUSED "The plan of this message does not verify",
+	  "result=refused" },
+	{ "no plan in the seal", HTML, PLAN_NOT_JSON, BODY,
+	  REFUSED "The plan of this message does not verify",
+	  "result=refused" },
+	{ "unknown dialect", HTML, PLAN_UNKNOWN_DIALECT, BODY,
+	  REFUSED "The plan has an unknown dialect",
+	  "4Tx1qR0Zzz: delivery result=refused reason=\"The plan has an" },
+	{ "unknown API", HTML, PLAN_UNKNOWN_API, BODY,
+	  "451 4.3.5 The relay does not know this API any more",
+	  "4Tx1qR0Zzz: there is no [api gone]" },
+	/* The body is read anew. */
+	{ "no body", HTML, PLAN_GOOD, "", "550 5.6.0 ",
+	  "result=refused" },
+	{ "an image", "Content-Type: image/png\r\n", PLAN_GOOD, BODY,
+	  "550 5.6.0 The message has no HTML or text part",
+	  "result=refused" },
+	{ "text", "", PLAN_GOOD, "\r\nHello\r\n", DONE, "accepted=1" },
+	{ "template, no body", "", PLAN_TEMPLATE, "", DONE,
+	  "accepted=1" },
+	{ "MIME-Version counts",
+	  "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n",
+	  PLAN_GOOD,
+	  "\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>Hi\r\n--b--\r\n", DONE,
+	  "accepted=1" },
+	{ "other headers do not", "X-A: 1\r\nTo: nobody\r\n" HTML, PLAN_GOOD,
+	  BODY, DONE, "accepted=1" },
+	/* No message of ours has more. */
+	{ "a header too long", HTML, PLAN_GOOD, "X-Long: ",
+	  "550 5.6.0 A header is too long", "result=refused" },
+	{ "a name too long", "", PLAN_NONE, "X-",
+	  "550 5.6.0 A header is too long", "result=refused" },
+};
+
+static char *
+find_plan(struct dynbuf *mail)
+{
+	char *at = strstr(mail->data, REQUEUE_PLAN_HEADER ": ");
+
+	assert_non_null(at);
+	return at + strlen(REQUEUE_PLAN_HEADER ": ");
+}
+
+static void
+add_other_version(struct scene *s, const struct plan *p, struct dynbuf *mail)
+{
+	static const char version[] = "\"version\":";
+	DYNBUF_AUTO text;
+
+	dynbuf_init(&text, PLAN_MAX);
+	assert_true(plan_write(p, &text));
+	strstr(text.data, version)[strlen(version)]++;
+	add_text(s->services.seal, text.data, text.len, mail);
+}
+
+static void
+add_foreign(struct scene *s, const struct plan *p, struct dynbuf *mail)
+{
+	struct crypto_seal *other = scene_seal(s, 't');
+
+	add_plan(other, p, mail);
+	crypto_seal_free(&other);
+}
+
+static void
+add_plan_of(struct scene *s, enum plan_kind kind, struct dynbuf *mail)
+{
+	struct plan *p = make_plan("o");
+	char *at;
+
+	switch (kind) {
+	case PLAN_NONE:
+		break;
+	case PLAN_OF_ANOTHER_SECRET:
+		add_foreign(s, p, mail);
+		break;
+	case PLAN_OTHER_VERSION:
+		add_other_version(s, p, mail);
+		break;
+	case PLAN_NOT_JSON:
+		add_text(s->services.seal, "hello", 5, mail);
+		break;
+	case PLAN_GARBAGE:
+		add_header(mail, "SGVsbG8=");
+		break;
+	case PLAN_ALTERED:
+		add_plan(s->services.seal, p, mail);
+		at = find_plan(mail);
+		*at = *at == 'A' ? 'B' : 'A';
+		break;
+	case PLAN_TWICE:
+		add_plan(s->services.seal, p, mail);
+		add_plan(s->services.seal, p, mail);
+		break;
+	case PLAN_UNKNOWN_DIALECT:
+		strcpy(p->dialect, "esperanto");
+		add_plan(s->services.seal, p, mail);
+		break;
+	case PLAN_UNKNOWN_API:
+		strcpy(p->api, "gone");
+		add_plan(s->services.seal, p, mail);
+		break;
+	case PLAN_TEMPLATE:
+		p->outgoing->template_id = strdup("t1");
+		/* fall through */
+	case PLAN_GOOD:
+		add_plan(s->services.seal, p, mail);
+		break;
+	}
+	plan_free(&p);
+}
+
+static void
+make_mail(struct scene *s, size_t row, struct dynbuf *mail)
+{
+	dynbuf_init(mail, 1024 * 1024);
+	assert_true(dynbuf_adds(mail, mails[row].before));
+	add_plan_of(s, mails[row].plan, mail);
+	assert_true(dynbuf_adds(mail, mails[row].after));
+	if (mails[row].after[0] != 'X')
+		return;
+	while (mail->len <= 2 * (size_t)MAIL_READER_FIELD_MAX)
+		assert_true(dynbuf_adds(mail, "0123456789"));
+	assert_true(dynbuf_adds(mail, "\r\n" BODY));
+}
+
+static void
+check_mail(struct scene *s, size_t row, size_t piece)
+{
+	const char *name = mails[row].name;
+	bool called = strcmp(mails[row].reply, DONE) == 0;
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	scene_script("a");
+	scene_forget_log();
+	sent_memory_keep_for(s->services.sent, 0);
+	make_mail(s, row, &mail);
+	deliver(&d, s, &mail, 2, piece);
+	assert_int_equal(d.answer->n, 2);
+	assert_reply(&d, name, 0, mails[row].reply);
+	/* The second is in no plan. */
+	assert_reply(&d, name, 1, called ? NOT_IN : mails[row].reply);
+	scene_assert_called(name, called ? "0" : "");
+	if (!scene_logged(mails[row].log))
+		fail_msg("%s: log", name);
+	clear(&d);
+}
+
+static void
+test_mails(void **state)
+{
+	for (size_t i = 0; i < sizeof(mails) / sizeof(mails[0]); i++) {
+		check_mail(*state, i, 1024 * 1024);
+		check_mail(*state, i, 1);
+	}
+}
+
+/* More than any plan has. */
+static void
+test_plan_too_long(void **state)
+{
+	struct scene *s = *state;
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	dynbuf_init(&mail, 2 * (size_t)PLAN_HEADERS_MAX);
+	while (mail.len < PLAN_HEADERS_MAX) {
+		assert_true(dynbuf_adds(&mail, REQUEUE_PLAN_HEADER ":"));
+		for (size_t i = 0; i < 90000; i += 10)
+			assert_true(dynbuf_adds(&mail, " AAAABBBB\t"));
+		assert_true(dynbuf_adds(&mail, "\r\n"));
+	}
+	assert_true(dynbuf_adds(&mail, HTML BODY));
+	deliver(&d, s, &mail, 1, 4096);
+	assert_reply(&d, "too long", 0, REFUSED "The plan is too long");
+	scene_assert_called("too long", "");
+	clear(&d);
+}
+
+/* What the client was told is impossible is not sent without its body. */
+static void
+test_message_refused(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t n, len; /* of headers, of each */
+		const char *reply;
+	} rows[] = {
+		{ "at the bounds", MESSAGE_HEADERS_MAX - 2, 10, DONE },
+		{ "too many", MESSAGE_HEADERS_MAX, 10,
+		  "550 5.6.0 More than 1000 headers" },
+		{ "too long", 1, MESSAGE_HEADER_MAX,
+		  "550 5.6.0 Content-X: header longer" },
+	};
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct delivery d;
+		DYNBUF_AUTO mail;
+
+		scene_script("a");
+		sent_memory_keep_for(s->services.sent, 0);
+		dynbuf_init(&mail, 1024 * 1024);
+		add_plan_of(s, PLAN_TEMPLATE, &mail);
+		for (size_t k = 0; k < rows[i].n; k++) {
+			assert_true(dynbuf_adds(&mail, "Content-X: "));
+			for (size_t n = 0; n < rows[i].len; n++)
+				assert_true(dynbuf_adds(&mail, "x"));
+			assert_true(dynbuf_adds(&mail, "\r\n"));
+		}
+		assert_true(dynbuf_adds(&mail, HTML BODY));
+		deliver(&d, s, &mail, 1, mail.len);
+		assert_reply(&d, rows[i].name, 0, rows[i].reply);
+		clear(&d);
+	}
+}
+
+/* --- the call ------------------------------------------------------------- */
+
+static void
+test_request(void **state)
+{
+	struct scene *s = *state;
+	const struct scene_call *c;
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	s->config.direct_timeout_ms = 1234;
+	dynbuf_init(&mail, 1024 * 1024);
+	assert_true(dynbuf_adds(&mail, "Subject: not this one\r\n" HTML
+					"Content-Transfer-Encoding: base64\r\n"));
+	add_plan_of(s, PLAN_TEMPLATE, &mail);
+	assert_true(dynbuf_adds(&mail, "\r\nPHA+SGVsbG88L3A+\r\n"));
+	deliver(&d, s, &mail, 1, 10);
+	scene_assert_called("request", "0");
+	c = scene_call(0);
+	assert_string_equal(
+	    c->body,
+	    "{\"to\":\"r0@x.example\",\"toname\":\"\","
+	    "\"fromname\":\"Acme\",\"fromemail\":\"from@acme.example\","
+	    "\"returnpath\":\"bounce@acme.example\",\"subject\":\"Hello\","
+	    "\"template\":\"t1\",\"body\":\"<p>Hello</p>\"}");
+	assert_non_null(
+	    strstr(c->headers, "X-Auth-APIKey: " SCENE_KEY "\n"));
+	assert_int_equal(c->timeout_ms, 1234);
+	clear(&d);
+}
+
+/* The submission of the plan names it: who has it is not called again. */
+static void
+test_known(void **state)
+{
+	static const uint8_t submission[SUBMISSION_ID_LEN] = {
+		7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7
+	};
+	struct scene *s = *state;
+	uint8_t key[SUBMISSION_KEY_LEN];
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	scene_script("o");
+	submission_key(submission, "r1@x.example", key);
+	sent_memory_add(s->services.sent, key);
+	dynbuf_init(&mail, 1024 * 1024);
+	add_states(s, "ooo", &mail);
+	deliver(&d, s, &mail, 3, mail.len);
+	scene_assert_called("known", "02");
+	assert_reply(&d, "known", 0, "451 ");
+	assert_reply(&d, "known", 1, DONE);
+	assert_reply(&d, "known", 2, "451 ");
+	clear(&d);
+}
+
+#define TODAY "the-key-of-today"
+
+static const struct {
+	const char *name;
+	bool local;
+	enum keystore_answer answer;
+	const char *api_key;
+	const char *key; /* that is used */
+} keys[] = {
+	{ "of the API", false, KEYSTORE_GOOD, TODAY, SCENE_KEY },
+	{ "made here", true, KEYSTORE_GOOD, TODAY, TODAY },
+	{ "made here, the same", true, KEYSTORE_GOOD, SCENE_KEY, SCENE_KEY },
+	{ "made here, none any more", true, KEYSTORE_GOOD, "", SCENE_KEY },
+	/* It was accepted, and is delivered. */
+	{ "made here, disabled", true, KEYSTORE_REFUSED, TODAY, SCENE_KEY },
+	{ "made here, revoked", true, KEYSTORE_NOT_HERE, "", SCENE_KEY },
+	{ "made here, disk", true, KEYSTORE_ERROR, "", SCENE_KEY },
+};
+
+static void
+check_key(struct scene *s, size_t row, const char *script)
+{
+	struct plan *p = make_plan("o");
+	char header[80];
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	scene_script(script);
+	sent_memory_keep_for(s->services.sent, 0);
+	memset(&scene_refused, 0, sizeof(scene_refused));
+	store.answer = keys[row].answer;
+	store.api_key = keys[row].api_key;
+	store.asked[0] = '\0';
+	p->local = keys[row].local;
+	dynbuf_init(&mail, 1024 * 1024);
+	assert_true(dynbuf_adds(&mail, HTML));
+	add_plan(s->services.seal, p, &mail);
+	assert_true(dynbuf_adds(&mail, BODY));
+	plan_free(&p);
+	deliver(&d, s, &mail, 1, mail.len);
+	(void)snprintf(header, sizeof(header), "X-Auth-APIKey: %s\n",
+		       keys[row].key);
+	if (strstr(scene_call(0)->headers, header) == NULL)
+		fail_msg("%s: %s", keys[row].name, scene_call(0)->headers);
+	assert_string_equal(store.asked, keys[row].local ? "k1" : "");
+	if (*script == 'k') {
+		assert_int_equal(scene_refused.n, 1);
+		assert_string_equal(scene_refused.account, "acme");
+		assert_string_equal(scene_refused.key, keys[row].key);
+		assert_int_equal(scene_refused.local, keys[row].local);
+	} else {
+		assert_int_equal(scene_refused.n, 0);
+	}
+	assert_false(scene_logged(keys[row].key));
+	clear(&d);
+}
+
+static void
+test_keys(void **state)
+{
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		check_key(*state, i, "a");
+		check_key(*state, i, "k");
+	}
+}
+
+/* Postfix waits: it may be the probe, and is told 451 when it may not. */
+static void
+test_health(void **state)
+{
+	static const struct {
+		enum scene_health health;
+		const char *called, *reply;
+	} rows[] = {
+		{ SCENE_UP, "012", DONE },
+		{ SCENE_PROBE, "012", DONE },
+		{ SCENE_DOWN, "", "451 4.4.1 " },
+		{ SCENE_PAUSING, "", "451 4.4.5 " },
+	};
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct delivery d;
+		DYNBUF_AUTO mail;
+
+		scene_script("a");
+		scene_health(s, rows[i].health);
+		sent_memory_keep_for(s->services.sent, 0);
+		dynbuf_init(&mail, 1024 * 1024);
+		add_states(s, "ooo", &mail);
+		deliver(&d, s, &mail, 3, mail.len);
+		scene_assert_called("health", rows[i].called);
+		for (size_t k = 0; k < 3; k++)
+			assert_reply(&d, "health", k, rows[i].reply);
+		clear(&d);
+	}
+}
+
+/* --- given up ------------------------------------------------------------- */
+
+/* At each byte of it, with recipients and without. */
+static void
+test_drop(void **state)
+{
+	struct scene *s = *state;
+	DYNBUF_AUTO mail;
+
+	dynbuf_init(&mail, 1024 * 1024);
+	add_states(s, "oo", &mail);
+	for (size_t len = 0; len <= mail.len; len++) {
+		struct dynbuf part = { .data = mail.data, .len = len };
+		struct delivery d;
+
+		begin(&d, s);
+		for (size_t i = 0; i < len % 3; i++)
+			add_recipient(&d, "r0@x.example",
+				      i == 0 ? "r0@x.example" : NULL);
+		add_data(&d, &part, 100);
+		queue_delivery.drop(d.mail);
+		assert_int_equal(d.answer->times, 0);
+		assert_int_equal(sem_destroy(&d.answer->given), 0);
+		free(d.answer);
+	}
+	scene_assert_called("drop", "");
+}
+
+/* --- in a thread ---------------------------------------------------------- */
+
+static void
+test_thousand(void **state)
+{
+	char states[RECIPIENTS_MAX + 1], script[RECIPIENTS_MAX + 1];
+	struct scene *s = *state;
+	size_t open = 0;
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	for (size_t i = 0; i < RECIPIENTS_MAX; i++) {
+		states[i] = "oodr"[i % 4];
+		script[i] = i % 100 == 0 ? 'r' : i % 100 == 1 ? 'm' : 'a';
+		open += states[i] == 'o';
+	}
+	states[RECIPIENTS_MAX] = script[RECIPIENTS_MAX] = '\0';
+	scene_script(script);
+	dynbuf_init(&mail, 1024 * 1024);
+	add_states(s, states, &mail);
+	scene_answer_in_thread(SCENE_ANY);
+	send_to(&d, s, &mail, RECIPIENTS_MAX, 1000);
+	wait_answer(&d);
+	assert_int_equal(scene_calls(), open);
+	for (size_t i = 0; i < RECIPIENTS_MAX; i++) {
+		const char *reply = states[i] == 'd'   ? DONE
+				    : states[i] == 'r' ? "552 5.3.4 "
+				    : script[i] == 'a' ? DONE
+				    : script[i] == 'r' ? "550 5.6.0 "
+						       : "451 4.3.5 ";
+
+		assert_reply(&d, "thousand", i, reply);
+	}
+	clear(&d);
+}
+
+static void
+test_many(void **state)
+{
+	enum { MAILS = 100 };
+	static struct delivery mails_under_way[MAILS];
+	struct scene *s = *state;
+	DYNBUF_AUTO mail;
+
+	scene_script("aro");
+	sent_memory_keep_for(s->services.sent, 0);
+	dynbuf_init(&mail, 1024 * 1024);
+	add_states(s, "oodr", &mail);
+	scene_answer_in_thread(SCENE_ANY);
+	for (size_t i = 0; i < MAILS; i++)
+		send_to(&mails_under_way[i], s, &mail, 4, 1000);
+	for (size_t i = 0; i < MAILS; i++) {
+		struct delivery *d = &mails_under_way[i];
+
+		wait_answer(d);
+		assert_reply(d, "many", 0, DONE);
+		assert_reply(d, "many", 1, "550 5.6.0 ");
+		assert_reply(d, "many", 2, DONE);
+		assert_reply(d, "many", 3, "552 5.3.4 ");
+	}
+	scene_stop_thread();
+	for (size_t i = 0; i < MAILS; i++)
+		clear(&mails_under_way[i]);
+}
+
+static int
+set_up(void **state)
+{
+	*state = malloc(sizeof(struct scene));
+	assert_non_null(*state);
+	scene_start(*state);
+	memset(&store, 0, sizeof(store));
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	scene_stop(*state);
+	free(*state);
+	return 0;
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	static const struct CMUnitTest tests[] = {
+		TEST(test_recipients),
+		TEST(test_metrics),
+		TEST(test_mails),
+		TEST(test_plan_too_long),
+		TEST(test_message_refused),
+		TEST(test_request),
+		TEST(test_known),
+		TEST(test_keys),
+		TEST(test_health),
+		TEST(test_drop),
+		TEST(test_thousand),
+		TEST(test_many),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
