@@ -31,7 +31,7 @@ struct slot {
 	struct slot *next_free;
 	size_t recipient;
 	enum health_advice advice;
-	uint8_t name[SUBMISSION_KEY_LEN];
+	struct sent_claim claim;
 	struct http_call call;
 	struct dynbuf piece;
 	char idempotency[HEADER_MAX];
@@ -61,6 +61,7 @@ struct api_batch {
 	unsigned window; /* calls at once, for now */
 	unsigned under_way;
 	bool stopped; /* no further call begins */
+	bool failed;  /* a call was, and was told to health */
 	bool key_wrong, misfit, too_large;
 };
 
@@ -186,20 +187,42 @@ log_call(const struct api_batch *b, const struct slot *s, const char *word,
 	    *error ? log_quote(why, error) : "");
 }
 
-/* A request left and nobody knows what became of it. */
+/* A request left and nobody knows what became of it: no answer, or one that
+ * says it was taken in words that are not the API's. What we cut ourselves at
+ * the stop is not the API's fault. */
 static bool
-is_ambiguous(const struct http_call *call)
+is_ambiguous(const struct http_call *call, enum api_outcome_kind kind)
 {
-	return call->sent && call->result != HTTP_ANSWERED;
+	if (call->result == HTTP_ANSWERED)
+		return kind == API_MISFIT && call->status / 100 == 2;
+	return call->sent && call->result != HTTP_STOPPED;
 }
 
-static void
-tell_health(const struct api_batch *b, const struct slot *s)
+static bool
+is_failure(const struct http_call *call)
 {
-	bool called = s->call.result != HTTP_QUEUE_FULL &&
-		      s->call.result != HTTP_STOPPED;
+	return call->status == 0 || call->status >= 500;
+}
 
-	if (called)
+static bool
+was_called(const struct http_call *call)
+{
+	return call->result != HTTP_QUEUE_FULL &&
+	       call->result != HTTP_NO_ROOM && call->result != HTTP_STOPPED;
+}
+
+/* One message that an API chokes on must not look like an API that is down: its
+ * failures count once. */
+static void
+tell_health(struct api_batch *b, const struct slot *s)
+{
+	bool counts = was_called(&s->call);
+
+	if (counts && is_failure(&s->call)) {
+		counts = !b->failed || s->advice == HEALTH_PROBE;
+		b->failed = true;
+	}
+	if (counts)
 		api_health_told(b->service->health, b->settings.key_id,
 				s->advice, s->call.status, s->call.retry_after,
 				clock_ms());
@@ -208,12 +231,13 @@ tell_health(const struct api_batch *b, const struct slot *s)
 }
 
 static void
-settle(struct api_batch *b, const struct slot *s, const struct api_outcome *o)
+settle(struct api_batch *b, struct slot *s, const struct api_outcome *o)
 {
+	sent_memory_release(b->settings.services->sent, &s->claim,
+			    o->kind == API_ACCEPTED);
 	switch (o->kind) {
 	case API_ACCEPTED:
 		set_state(b, s->recipient, BATCH_ACCEPTED, NULL);
-		sent_memory_add(b->settings.services->sent, s->name);
 		break;
 	case API_KEY_WRONG:
 		b->key_wrong = true;
@@ -254,7 +278,8 @@ read_answer(struct api_batch *b, struct slot *s)
 		    dynbuf_str(&s->call.answer), s->call.answer.len, &o);
 	word = results[o.kind].word;
 	metric = results[o.kind].metric;
-	if (b->settings.api->accept_ambiguous && is_ambiguous(&s->call)) {
+	if (b->settings.api->accept_ambiguous &&
+	    is_ambiguous(&s->call, o.kind)) {
 		o.kind = API_ACCEPTED;
 		word = "assumed";
 		metric = METRICS_CALL_ASSUMED;
@@ -289,7 +314,7 @@ slot_prepare(struct slot *s, int64_t left_ms)
 	dynbuf_init(&s->piece, API_REQUEST_MAX);
 	if (!b->settings.api->format->recipient_piece(r, &s->piece))
 		return false;
-	crypto_hex(hex, s->name, sizeof(s->name));
+	crypto_hex(hex, s->claim.key, sizeof(s->claim.key));
 	(void)snprintf(s->idempotency, sizeof(s->idempotency),
 		       "Idempotency-Key: %s", hex);
 	s->headers[0] = "Content-Type: application/json";
@@ -305,6 +330,7 @@ slot_prepare(struct slot *s, int64_t left_ms)
 			  { b->shared.data, b->shared.len } },
 		.timeout_ms = left_ms < most ? (unsigned)left_ms : most,
 		.answer_max = API_ANSWER_MAX,
+		.background = b->settings.may_wait,
 		.done = on_call_done,
 		.arg = s,
 	};
@@ -341,12 +367,12 @@ is_callable(struct api_batch *b, size_t i, enum health_advice *advice_r)
 	return false;
 }
 
-/* Begins the call of a slot that is free. */
-static void
+/* Begins the call of a slot that is free. False: it is not made. */
+static bool
 call_one(struct api_batch *b, struct slot *s, int64_t left_ms)
 {
 	if (!is_callable(b, s->recipient, &s->advice))
-		return;
+		return false;
 	if (slot_prepare(s, left_ms) &&
 	    http_pool_submit(b->service->http, &s->call) == 0) {
 		b->free = s->next_free;
@@ -354,7 +380,7 @@ call_one(struct api_batch *b, struct slot *s, int64_t left_ms)
 		/* The others would be told that it is down. */
 		if (s->advice == HEALTH_PROBE)
 			b->window = 1;
-		return;
+		return true;
 	}
 	api_health_not_called(b->service->health, s->advice);
 	dynbuf_clear(&s->piece);
@@ -362,26 +388,61 @@ call_one(struct api_batch *b, struct slot *s, int64_t left_ms)
 		     "Too many calls are under way");
 	log_warning(b->settings.queue_id, "call api=%s result=later error=\"%s\"",
 		    b->settings.api->name, "too many calls are under way");
+	return false;
+}
+
+/* Only to find who has the message already. */
+static void
+look_back(struct api_batch *b, size_t i)
+{
+	uint8_t key[SUBMISSION_KEY_LEN];
+
+	submission_key(b->settings.submission,
+		       b->settings.outgoing->recipients[i].email, key);
+	if (sent_memory_has(b->settings.services->sent, key))
+		settle_known(b, i);
+}
+
+/* Another batch has it: what comes of that is known when this one is tried
+ * again. */
+static void
+settle_under_way(struct api_batch *b, size_t i)
+{
+	struct smtp_reply reply;
+
+	smtp_reply_set(&reply, 451, "4.4.5",
+		       "The same message is being sent already");
+	set_state(b, i, BATCH_OPEN, &reply);
 }
 
 static void
 look_at(struct api_batch *b, size_t i)
 {
-	int64_t left = b->settings.deadline_ms - clock_ms();
-	uint8_t name[SUBMISSION_KEY_LEN];
+	struct sent_memory *sent = b->settings.services->sent;
+	int64_t now = clock_ms();
+	struct slot *s = b->free;
 
-	submission_key(b->settings.submission,
-		       b->settings.outgoing->recipients[i].email, name);
-	if (sent_memory_has(b->settings.services->sent, name)) {
-		settle_known(b, i);
+	b->stopped = b->stopped || now >= b->settings.begin_by_ms;
+	if (b->stopped) {
+		look_back(b, i);
 		return;
 	}
-	b->stopped = b->stopped || left <= 0;
-	if (b->stopped)
-		return;
-	memcpy(b->free->name, name, sizeof(name));
-	b->free->recipient = i;
-	call_one(b, b->free, left);
+	s->recipient = i;
+	submission_key(b->settings.submission,
+		       b->settings.outgoing->recipients[i].email,
+		       s->claim.key);
+	switch (sent_memory_claim(sent, &s->claim)) {
+	case SENT_ALREADY:
+		settle_known(b, i);
+		break;
+	case SENT_UNDER_WAY:
+		settle_under_way(b, i);
+		break;
+	case SENT_NOT:
+		if (!call_one(b, s, b->settings.deadline_ms - now))
+			sent_memory_release(sent, &s->claim, false);
+		break;
+	}
 }
 
 /* When it is stopped: to find who has the message already. */

@@ -5,9 +5,9 @@
  *
  * A batch never waits: it begins in the caller's thread, goes on in the HTTP
  * pool's, and says when it is over. Who was sent it already (sent_memory) has
- * it, and is not called for, whatever becomes of the others; an API that is
- * down (api_health) is not called at all. No call begins after the deadline,
- * and each ends by it.
+ * it, and is not called for, whatever becomes of the others; nor is whom
+ * another batch is sending it to just now. An API that is down (api_health) is
+ * not called at all.
  *
  * The first recipient may be called alone: then nobody else is called while
  * the API does not answer, or when it does not know the key. A probe is always
@@ -45,7 +45,9 @@ struct api_batch_settings {
 	bool first_alone;
 	bool may_wait;	      /* no client waits for the answer */
 	unsigned call_ms;     /* for one call */
-	int64_t deadline_ms;  /* clock_ms() */
+	int64_t begin_by_ms;  /* clock_ms(): no call begins later; one that
+				 would be cut soon may have had effect */
+	int64_t deadline_ms;  /* each ends by then */
 	void (*done)(void *arg); /* in the HTTP thread, or from within start */
 	void *arg;
 };

@@ -123,6 +123,7 @@ call_api(struct handoff *h)
 		.submission = h->submission,
 		.first_alone = true,
 		.call_ms = c->direct_timeout_ms,
+		.begin_by_ms = start + c->direct_timeout_ms / 2,
 		.deadline_ms = start + c->direct_timeout_ms,
 		.done = on_done,
 		.arg = &idle,

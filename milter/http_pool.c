@@ -83,7 +83,7 @@ struct http_pool {
 	CURLM *multi;
 	struct slot *slots;
 	struct slot *free;
-	struct call_list waiting;
+	struct call_list waiting, background;
 	uint64_t timer_ms;    /* when curl wants to be called */
 	uint64_t deadline_ms; /* no call's deadline is before */
 };
@@ -201,6 +201,13 @@ deadline_of(const struct http_call *call)
 	return call->submitted_ms + call->timeout_ms;
 }
 
+/* Until when it must have found a connection. */
+static uint64_t
+start_by(const struct http_call *call)
+{
+	return call->submitted_ms + call->timeout_ms / 2;
+}
+
 static size_t
 body_len(const struct http_call *call)
 {
@@ -234,8 +241,6 @@ finish(struct http_pool *pool, struct http_call *call, enum http_result result)
 	pool->state.calls--;
 	pool->state.total++;
 	pool->state.failed += result != HTTP_ANSWERED;
-	pool->state.failing =
-	    result == HTTP_ANSWERED ? 0 : pool->state.failing + 1;
 	unlock(pool);
 	call->done(call);
 }
@@ -521,7 +526,9 @@ slot_end(struct slot *slot, enum http_result result)
 				&request_size);
 	call->status = (unsigned)status;
 	call->retry_after = retry_after(slot->easy);
-	call->sent = request_size > 0 || slot->taken > 0;
+	/* Nobody acts on the beginning of a request. */
+	call->sent = request_size > 0 &&
+		     (!call->post || slot->taken == body_len(call));
 	/* curl counts its attempts on a handle and not on a request: after
 	 * some dead connections it would give up at the next. */
 	if (result != HTTP_ANSWERED || slot->attempts > 1)
@@ -583,6 +590,7 @@ reap(struct http_pool *pool)
 static bool
 collect(struct http_pool *pool)
 {
+	struct http_call *call;
 	struct call_list fresh;
 	bool stopping;
 
@@ -591,19 +599,28 @@ collect(struct http_pool *pool)
 	list_move(&fresh, &pool->submitted);
 	stopping = pool->stopping;
 	unlock(pool);
-	for (struct http_call *c = fresh.head; c != NULL; c = c->next) {
-		if (deadline_of(c) < pool->deadline_ms)
-			pool->deadline_ms = deadline_of(c);
+	while ((call = list_pop(&fresh)) != NULL) {
+		if (start_by(call) < pool->deadline_ms)
+			pool->deadline_ms = start_by(call);
+		list_push(call->background ? &pool->background : &pool->waiting,
+			  call);
 	}
-	list_move(&pool->waiting, &fresh);
 	return !stopping;
+}
+
+static bool
+is_waited_for(const struct http_pool *pool)
+{
+	return pool->waiting.head != NULL || pool->background.head != NULL;
 }
 
 static void
 start_waiting(struct http_pool *pool)
 {
-	while (pool->waiting.head != NULL && pool->free != NULL) {
-		struct http_call *call = list_pop(&pool->waiting);
+	while (is_waited_for(pool) && pool->free != NULL) {
+		struct http_call *call = list_pop(pool->waiting.head != NULL
+						      ? &pool->waiting
+						      : &pool->background);
 		struct slot *slot;
 
 		if (!is_sendable(call)) {
@@ -633,17 +650,33 @@ run_timer(struct http_pool *pool)
 				       &running);
 }
 
-/* True while the call may go on; else it is over or must be. */
+/* True until the deadline. */
 static bool
-has_time(struct http_pool *pool, struct http_call *call, uint64_t now)
+has_time(struct http_pool *pool, uint64_t deadline, uint64_t now)
 {
-	uint64_t deadline = deadline_of(call);
-
 	if (now >= deadline)
 		return false;
 	if (deadline < pool->deadline_ms)
 		pool->deadline_ms = deadline;
 	return true;
+}
+
+static void
+expire_waiting(struct http_pool *pool, struct call_list *waiting, uint64_t now)
+{
+	struct call_list line;
+	struct http_call *call;
+
+	list_init(&line);
+	list_move(&line, waiting);
+	while ((call = list_pop(&line)) != NULL) {
+		if (has_time(pool, start_by(call), now)) {
+			list_push(waiting, call);
+			continue;
+		}
+		set_error(call, "no free connection in time");
+		finish(pool, call, HTTP_NO_ROOM);
+	}
 }
 
 /* Ends the calls whose deadline has passed. All calls are looked at, but only
@@ -653,8 +686,6 @@ static void
 expire(struct http_pool *pool)
 {
 	uint64_t now = now_ms();
-	struct call_list line;
-	struct http_call *call;
 
 	if (now < pool->deadline_ms)
 		return;
@@ -662,21 +693,14 @@ expire(struct http_pool *pool)
 	for (unsigned i = 0; i < pool->connections; i++) {
 		struct slot *slot = &pool->slots[i];
 
-		if (slot->call == NULL || has_time(pool, slot->call, now))
+		if (slot->call == NULL ||
+		    has_time(pool, deadline_of(slot->call), now))
 			continue;
 		set_error(slot->call, "no answer in time");
 		slot_end(slot, HTTP_TIMED_OUT);
 	}
-	list_init(&line);
-	list_move(&line, &pool->waiting);
-	while ((call = list_pop(&line)) != NULL) {
-		if (has_time(pool, call, now)) {
-			list_push(&pool->waiting, call);
-			continue;
-		}
-		set_error(call, "no free connection in time");
-		finish(pool, call, HTTP_TIMED_OUT);
-	}
+	expire_waiting(pool, &pool->waiting, now);
+	expire_waiting(pool, &pool->background, now);
 }
 
 /* How long epoll may sleep. */
@@ -686,7 +710,7 @@ sleep_ms(const struct http_pool *pool)
 	uint64_t until = pool->timer_ms;
 	uint64_t now;
 
-	if (pool->waiting.head != NULL && pool->free != NULL)
+	if (is_waited_for(pool) && pool->free != NULL)
 		return 0;
 	if (pool->deadline_ms < until)
 		until = pool->deadline_ms;
@@ -744,7 +768,8 @@ end_all(struct http_pool *pool)
 		set_error(pool->slots[i].call, "stopping");
 		slot_end(&pool->slots[i], HTTP_STOPPED);
 	}
-	while ((call = list_pop(&pool->waiting)) != NULL) {
+	while ((call = list_pop(&pool->waiting)) != NULL ||
+	       (call = list_pop(&pool->background)) != NULL) {
 		set_error(call, "stopping");
 		finish(pool, call, HTTP_STOPPED);
 	}
@@ -815,6 +840,7 @@ pool_new(const struct http_pool_settings *settings)
 	}
 	list_init(&pool->submitted);
 	list_init(&pool->waiting);
+	list_init(&pool->background);
 	if (pthread_mutex_init(&pool->lock, NULL) != 0)
 		abort();
 	return pool;

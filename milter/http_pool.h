@@ -11,8 +11,11 @@
  * even when a kept-alive connection turns out to be dead: whether to repeat
  * is decided by who knows if that is safe. (GET may be repeated by curl.)
  *
- * Every call ends by its own deadline, time in the queue included. The queue
- * is bounded: submit refuses when it is full. Thread-safe. `done` runs in the
+ * Every call ends by its own deadline, time in the queue included. A call that
+ * has found no connection when half of its time is over is not made: one that
+ * is cut because it began late may have had effect. The queue is bounded: submit
+ * refuses when it is full. Calls that nobody waits for come after the others.
+ * Thread-safe. `done` runs in the
  * pool's thread and must not block.
  */
 #ifndef TXM_MILTER_HTTP_POOL_H
@@ -39,7 +42,6 @@ struct http_pool_state {
 	unsigned calls;	      /* under way or waiting */
 	unsigned long total;  /* ended since start */
 	unsigned long failed; /* of these, without an answer */
-	unsigned failing;     /* the last so many, one after the other */
 	unsigned connections; /* open, those without a call too */
 };
 
@@ -47,6 +49,7 @@ enum http_result {
 	HTTP_ANSWERED,	 /* status and answer are set */
 	HTTP_NO_ANSWER,	 /* refused, reset, cut short, TLS, DNS: see error */
 	HTTP_TIMED_OUT,	 /* the deadline */
+	HTTP_NO_ROOM,	 /* no connection was free in time: not tried */
 	HTTP_TOO_LONG,	 /* the answer was over answer_max */
 	HTTP_QUEUE_FULL, /* not tried */
 	HTTP_STOPPED,	 /* the pool is stopping */
@@ -75,6 +78,7 @@ struct http_call {
 	struct http_piece body[2];
 	unsigned timeout_ms;
 	size_t answer_max;
+	bool background; /* nobody waits: others go first */
 	void (*done)(struct http_call *call); /* submit only */
 	void *arg;			      /* the caller's */
 
@@ -84,7 +88,7 @@ struct http_call {
 	unsigned retry_after; /* seconds; 0 when the answer says none */
 	struct dynbuf answer;
 	char error[160]; /* for people; never holds url, header or body */
-	bool sent;	 /* any of the request left: it may have had effect */
+	bool sent;	 /* all of the request left: it may have had effect */
 	unsigned elapsed_ms;
 	struct http_call *next; /* the pool's */
 	uint64_t submitted_ms;	/* the pool's */

@@ -411,8 +411,15 @@ log_failure(const struct check *check, enum key_status status)
 static bool
 is_outage(const struct http_call *call)
 {
-	return call->result == HTTP_ANSWERED ? call->status >= 500
-					     : call->result != HTTP_QUEUE_FULL;
+	switch (call->result) {
+	case HTTP_ANSWERED:
+		return call->status >= 500;
+	case HTTP_QUEUE_FULL:
+	case HTTP_NO_ROOM:
+		return false;
+	default:
+		return true;
+	}
 }
 
 /* The control plane cannot say: what was known may still count. */

@@ -356,6 +356,8 @@ call_api(struct mail *m, const struct config_api *api)
 		.submission = m->plan->submission,
 		.may_wait = true,
 		.call_ms = m->config->direct_timeout_ms,
+		.begin_by_ms = m->start_ms + QUEUE_DELIVERY_MS -
+			       m->config->direct_timeout_ms,
 		.deadline_ms = m->start_ms + QUEUE_DELIVERY_MS,
 		.done = on_done,
 		.arg = m,

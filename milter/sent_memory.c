@@ -15,6 +15,8 @@
 /* Records of one transaction: what has to be free in the map at once. */
 #define BATCH 10000
 #define SLOTS_BITS_MIN 10
+/* By the key's first byte; a few hundred calls are under way at most times. */
+#define CLAIM_LISTS 256
 
 /* Besides what was sent (an empty value under a key of SENT_KEY_LEN bytes),
  * each table has a record of its turn: version, number of the turn, when it
@@ -49,7 +51,8 @@ struct sent_memory {
 	uint64_t seed[2]; /* so that nobody can choose where keys go */
 	atomic_uint seconds;
 
-	pthread_mutex_t lock; /* guards fresh, writing, forgotten */
+	pthread_mutex_t lock; /* guards claims, fresh, writing, forgotten */
+	struct sent_claim *claims[CLAIM_LISTS];
 	struct set fresh;
 	struct set writing; /* changed only with `flushing` held too */
 	unsigned long forgotten;
@@ -374,31 +377,112 @@ is_on_disk(struct sent_memory *m, enum store_table table, const uint8_t *key)
 			  sizeof(value), &len) == 1;
 }
 
+/* Under the lock: not on disk yet. */
+static bool
+is_pending(const struct sent_memory *m, const uint8_t *key)
+{
+	return atomic_load(&m->seconds) > 0 &&
+	       (set_has(m, &m->fresh, key) || set_has(m, &m->writing, key));
+}
+
+static bool
+is_in_store(struct sent_memory *m, const uint8_t *key)
+{
+	return atomic_load(&m->seconds) > 0 &&
+	       (is_on_disk(m, STORE_SENT_A, key) ||
+		is_on_disk(m, STORE_SENT_B, key));
+}
+
 /* Memory first: what leaves it is on disk by then. */
 bool
 sent_memory_has(struct sent_memory *m, const uint8_t key[SENT_KEY_LEN])
 {
 	bool pending;
 
-	if (atomic_load(&m->seconds) == 0)
-		return false;
 	pthread_mutex_lock(&m->lock);
-	pending = set_has(m, &m->fresh, key) || set_has(m, &m->writing, key);
+	pending = is_pending(m, key);
 	pthread_mutex_unlock(&m->lock);
-	return pending || is_on_disk(m, STORE_SENT_A, key) ||
-	       is_on_disk(m, STORE_SENT_B, key);
+	return pending || is_in_store(m, key);
+}
+
+/* Under the lock. */
+static void
+add(struct sent_memory *m, const uint8_t *key)
+{
+	if (atomic_load(&m->seconds) == 0)
+		return;
+	if (m->fresh.n + m->writing.n < SENT_PENDING_MAX)
+		set_add(m, &m->fresh, key);
+	else
+		m->forgotten++;
 }
 
 void
 sent_memory_add(struct sent_memory *m, const uint8_t key[SENT_KEY_LEN])
 {
-	if (atomic_load(&m->seconds) == 0)
-		return;
 	pthread_mutex_lock(&m->lock);
-	if (m->fresh.n + m->writing.n < SENT_PENDING_MAX)
-		set_add(m, &m->fresh, key);
-	else
-		m->forgotten++;
+	add(m, key);
+	pthread_mutex_unlock(&m->lock);
+}
+
+/* --- claims --------------------------------------------------------------- */
+
+/* Under the lock: where the claim of that key is, or would be. */
+static struct sent_claim **
+find_claim(struct sent_memory *m, const uint8_t *key)
+{
+	struct sent_claim **c = &m->claims[key[0] % CLAIM_LISTS];
+
+	while (*c != NULL && memcmp((*c)->key, key, SENT_KEY_LEN) != 0)
+		c = &(*c)->next;
+	return c;
+}
+
+/* Whoever took the message before adds it under the lock under which his claim
+ * goes: a key is always one of the two. */
+static enum sent_state
+claim(struct sent_memory *m, struct sent_claim *c)
+{
+	struct sent_claim **at;
+	enum sent_state state = SENT_NOT;
+
+	pthread_mutex_lock(&m->lock);
+	at = find_claim(m, c->key);
+	if (*at != NULL) {
+		state = SENT_UNDER_WAY;
+	} else if (is_pending(m, c->key)) {
+		state = SENT_ALREADY;
+	} else {
+		c->next = NULL;
+		*at = c;
+	}
+	pthread_mutex_unlock(&m->lock);
+	return state;
+}
+
+enum sent_state
+sent_memory_claim(struct sent_memory *m, struct sent_claim *c)
+{
+	enum sent_state state = claim(m, c);
+
+	if (state != SENT_NOT || !is_in_store(m, c->key))
+		return state;
+	sent_memory_release(m, c, false);
+	return SENT_ALREADY;
+}
+
+void
+sent_memory_release(struct sent_memory *m, struct sent_claim *c, bool taken)
+{
+	struct sent_claim **at;
+
+	pthread_mutex_lock(&m->lock);
+	at = find_claim(m, c->key);
+	if (*at != c)
+		abort(); /* it was not claimed */
+	*at = c->next;
+	if (taken)
+		add(m, c->key);
 	pthread_mutex_unlock(&m->lock);
 }
 
