@@ -36,10 +36,8 @@ struct api_batch_settings {
 	struct services *services;
 	const struct config_api *api;
 	const char *queue_id;
-	const char *account;
 	const char *key_id;
 	const char *key; /* the secret */
-	bool local;	 /* the key was made here, or is of such an account */
 	const struct outgoing *outgoing;
 	const uint8_t *submission; /* SUBMISSION_ID_LEN */
 	bool first_alone;
