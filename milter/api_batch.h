@@ -71,7 +71,9 @@ const struct smtp_reply *api_batch_reply(const struct api_batch *b,
 
 struct api_batch_counts {
 	size_t accepted, refused, open;
-	size_t first_refused; /* a recipient, when refused > 0 */
+	/* Whose reply says why, when refused > 0: a wrong key's, else the
+	 * first. */
+	size_t why;
 	bool key_wrong;	      /* the API does not know the key */
 	bool misfit;	      /* it gave an answer that is our fault or its */
 	bool too_large;	      /* the request cannot be written: none called */

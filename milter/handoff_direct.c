@@ -75,8 +75,8 @@ static void
 reply_refused(struct handoff *h, const struct api_batch *b,
 	      const struct api_batch_counts *c)
 {
-	const struct smtp_reply *why = api_batch_reply(b, c->first_refused);
-	const char *who = h->outgoing->recipients[c->first_refused].email;
+	const struct smtp_reply *why = api_batch_reply(b, c->why);
+	const char *who = h->outgoing->recipients[c->why].email;
 
 	if (h->outgoing->n_recipients == 1 || c->key_wrong || c->too_large)
 		h->reply = *why;
