@@ -62,6 +62,7 @@ struct api_batch {
 	unsigned under_way;
 	bool stopped; /* no further call begins */
 	bool failed;  /* a call was, and was told to health */
+	size_t wrong_at; /* whose call said so, when key_wrong */
 	bool key_wrong, misfit, too_large;
 };
 
@@ -241,6 +242,7 @@ settle(struct api_batch *b, struct slot *s, const struct api_outcome *o)
 		break;
 	case API_KEY_WRONG:
 		b->key_wrong = true;
+		b->wrong_at = s->recipient;
 		b->stopped = true;
 		/* fall through */
 	case API_REFUSED:
@@ -562,8 +564,10 @@ api_batch_counts(const struct api_batch *b, struct api_batch_counts *c)
 		enum batch_state state = api_batch_state(b, i);
 
 		if (state == BATCH_REFUSED && c->refused++ == 0)
-			c->first_refused = i;
+			c->why = i;
 		c->accepted += state == BATCH_ACCEPTED;
 		c->open += state == BATCH_OPEN;
 	}
+	if (b->key_wrong)
+		c->why = b->wrong_at;
 }

@@ -36,10 +36,8 @@ struct api_batch_settings {
 	struct services *services;
 	const struct config_api *api;
 	const char *queue_id;
-	const char *account;
 	const char *key_id;
 	const char *key; /* the secret */
-	bool local;	 /* the key was made here, or is of such an account */
 	const struct outgoing *outgoing;
 	const uint8_t *submission; /* SUBMISSION_ID_LEN */
 	bool first_alone;
@@ -75,7 +73,9 @@ const struct smtp_reply *api_batch_reply(const struct api_batch *b,
 
 struct api_batch_counts {
 	size_t accepted, refused, open;
-	size_t first_refused; /* a recipient, when refused > 0 */
+	/* Whose reply says why, when refused > 0: a wrong key's, else the
+	 * first. */
+	size_t why;
 	bool key_wrong;	      /* the API does not know the key */
 	bool misfit;	      /* it gave an answer that is our fault or its */
 	bool too_large;	      /* the request cannot be written: none called */

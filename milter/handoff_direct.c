@@ -75,8 +75,8 @@ static void
 reply_refused(struct handoff *h, const struct api_batch *b,
 	      const struct api_batch_counts *c)
 {
-	const struct smtp_reply *why = api_batch_reply(b, c->first_refused);
-	const char *who = h->outgoing->recipients[c->first_refused].email;
+	const struct smtp_reply *why = api_batch_reply(b, c->why);
+	const char *who = h->outgoing->recipients[c->why].email;
 
 	if (h->outgoing->n_recipients == 1 || c->key_wrong || c->too_large)
 		h->reply = *why;
@@ -115,10 +115,8 @@ call_api(struct handoff *h)
 		.services = h->services,
 		.api = config_api(c, h->outgoing->route->api),
 		.queue_id = h->queue_id,
-		.account = h->identity->account->id,
 		.key_id = h->identity->key_id,
 		.key = h->identity->key,
-		.local = h->identity->local,
 		.outgoing = h->outgoing,
 		.submission = h->submission,
 		.first_alone = true,

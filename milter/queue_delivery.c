@@ -113,9 +113,6 @@ on_headers_done(void *arg)
 		       "The plan of this message does not verify");
 	else if (m->dialect == NULL)
 		refuse(m, 550, "5.7.1", "The plan has an unknown dialect");
-	if (smtp_reply_is_set(&m->refusal))
-		log_error(queue_id(m), "delivery result=refused reason=\"%s\"",
-			  m->refusal.text);
 }
 
 static void
@@ -227,6 +224,17 @@ reply_to(const struct mail *m, const struct api_batch_counts *c,
 	if (why->code == 535 || (state == BATCH_OPEN && c->key_wrong))
 		smtp_reply_set(reply, 550, "5.7.8", "%s",
 			       "The API key is wrong or revoked");
+}
+
+/* Nobody was called. */
+static void
+log_refusal(const struct mail *m)
+{
+	char why[LOG_QUOTE_SIZE];
+
+	log_error(queue_id(m), "delivery result=%s reason=%s",
+		  m->refusal.code < 500 ? "later" : "refused",
+		  log_quote(why, m->refusal.text));
 }
 
 static void
@@ -370,6 +378,32 @@ call_api(struct mail *m, const struct config_api *api)
 	api_batch_start(m->batch);
 }
 
+/* Of the body, as the dialect has it. What the message's bounds refuse is
+ * without what comes behind them. */
+static void
+read_body(struct mail *m)
+{
+	const struct smtp_reply *refusal = message_refusal(m->message);
+
+	if (refusal != NULL)
+		m->refusal = *refusal;
+	else
+		(void)dialect_read_body(m->dialect, m->message,
+					m->plan->outgoing, &m->refusal);
+}
+
+static const struct config_api *
+find_api(struct mail *m)
+{
+	const struct config_api *api = config_api(m->config, m->plan->api);
+
+	if (api != NULL)
+		return api;
+	log_error(m->plan->queue_id, "there is no [api %s]", m->plan->api);
+	refuse(m, 451, "4.3.5", "The relay does not know this API any more");
+	return NULL;
+}
+
 static void
 end(void *mail, struct lmtp_answer *a)
 {
@@ -381,21 +415,15 @@ end(void *mail, struct lmtp_answer *a)
 	if (!mail_reader_end(m->reader))
 		refuse(m, 550, "5.6.0", "A header is too long");
 	if (!smtp_reply_is_set(&m->refusal))
-		(void)dialect_read_body(m->dialect, m->message,
-					m->plan->outgoing, &m->refusal);
+		read_body(m);
 	if (!smtp_reply_is_set(&m->refusal))
-		api = config_api(m->config, m->plan->api);
-	if (api == NULL && m->plan != NULL &&
-	    !smtp_reply_is_set(&m->refusal)) {
-		log_error(m->plan->queue_id, "there is no [api %s]",
-			  m->plan->api);
-		refuse(m, 451, "4.3.5",
-		       "The relay does not know this API any more");
-	}
-	if (api != NULL)
+		api = find_api(m);
+	if (api != NULL) {
 		call_api(m, api);
-	else
-		answer(m);
+		return;
+	}
+	log_refusal(m);
+	answer(m);
 }
 
 const struct lmtp_handler queue_delivery = {

@@ -7,11 +7,13 @@
  * each recipient of the transaction that is still open, then one reply for
  * each: 250 is final, 451 comes again from Postfix, 5xx becomes its bounce.
  *
- *   no plan, or one that does not verify      550 5.7.1
+ *   no plan, or one that does not verify,
+ *   or is of an unknown dialect               550 5.7.1
  *   a recipient that is not in the plan       550 5.7.1
  *   an API that is not configured any more    451 4.3.5
  *   done, or refused, at an earlier attempt   250, or what was said then
  *   wrong key (401)                           550 5.7.8
+ *   a body that is none, over-long headers    what SMTP says then
  */
 #ifndef TXM_MILTER_QUEUE_DELIVERY_H
 #define TXM_MILTER_QUEUE_DELIVERY_H

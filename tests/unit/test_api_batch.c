@@ -167,8 +167,8 @@ assert_states(const struct run *r, const char *what, const char *states)
 			fail_msg("%s: open %zu: %d", what, i, code);
 		if (state == BATCH_REFUSED && code < 500)
 			fail_msg("%s: refused %zu: %d", what, i, code);
-		if (state == BATCH_REFUSED && n[state] == 0)
-			assert_int_equal(c.first_refused, i);
+		if (state == BATCH_REFUSED && n[state] == 0 && !c.key_wrong)
+			assert_int_equal(c.why, i);
 		if (is_remembered(r, i) && state != BATCH_ACCEPTED)
 			fail_msg("%s: %zu is remembered", what, i);
 		n[state]++;
@@ -176,6 +176,8 @@ assert_states(const struct run *r, const char *what, const char *states)
 	assert_int_equal(c.accepted, n[BATCH_ACCEPTED]);
 	assert_int_equal(c.refused, n[BATCH_REFUSED]);
 	assert_int_equal(c.open, n[BATCH_OPEN]);
+	if (c.key_wrong)
+		assert_int_equal(api_batch_reply(r->batch, c.why)->code, 535);
 }
 
 static void
@@ -474,6 +476,7 @@ static const struct {
 	{ "aro", false, "", "", "012", "aro", "451 4.4.2 " },
 	{ "ooo", false, "", "", "012", "ooo", "451 4.4.2 " },
 	{ "kaa", false, "", "", "012", "raa", "" },
+	{ "rka", false, "", "", "012", "rra", "" },
 	{ "aakm", false, "", "", "0123", "aaro", "451 4.3.5 " },
 	{ "nts", false, "", "", "012", "ooo", "451 4.4.1 " },
 	/* Who is called alone stands for all when there is no answer, or the
@@ -667,7 +670,7 @@ test_key_wrong_in_between(void **state)
 	assert_int_equal(c.accepted, API_BATCH_PARALLEL - 1);
 	assert_int_equal(c.refused, 1);
 	assert_int_equal(c.open, 100 - API_BATCH_PARALLEL);
-	assert_int_equal(c.first_refused, 3);
+	assert_int_equal(c.why, 3);
 	assert_true(c.key_wrong);
 	end(&r);
 }
@@ -871,7 +874,7 @@ test_too_large(void **state)
 		assert_reply(&r, "too large", 3, "552 5.3.4 ");
 		api_batch_counts(r.batch, &c);
 		assert_true(c.too_large);
-		assert_int_equal(c.first_refused, 0);
+		assert_int_equal(c.why, 0);
 		end(&r);
 	}
 }

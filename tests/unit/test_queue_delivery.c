@@ -23,6 +23,7 @@
 #include "milter/plan_seal.h"
 #include "milter/sent_memory.h"
 #include "policy/dynbuf.h"
+#include "policy/header_text.h"
 #include "policy/mail_reader.h"
 #include "policy/message.h"
 #include "policy/outgoing.h"
@@ -1069,5 +1070,6 @@ main(void)
 		TEST(test_many),
 	};
 
+	header_text_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
