@@ -188,9 +188,11 @@ start_sent(struct daemon *d)
 	return 0;
 }
 
+/* The last calls have ended by now. */
 static void
 stop_sent(struct daemon *d)
 {
+	(void)sent_memory_flush(d->services.sent, (int64_t)time(NULL));
 	sent_memory_free(&d->services.sent);
 }
 
@@ -323,8 +325,8 @@ static const struct part {
 	{ "key check", start_keys, stop_apis_and_keys },
 	{ "worker pool", start_pool_wake, stop_pool_wake },
 	{ "housekeeper", start_housekeeper, stop_housekeeper },
-	{ "metrics socket", start_metrics_http, stop_metrics_http },
 	{ "LMTP socket", start_lmtp, stop_lmtp },
+	{ "metrics socket", start_metrics_http, stop_metrics_http },
 	{ "SASL socket", start_sasl, stop_sasl },
 	{ "milter socket", start_milter, NULL },
 };

@@ -69,14 +69,16 @@ static bool
 fill(struct plan *p, const struct handoff *h)
 {
 	const struct identity *id = h->identity;
+	const struct outgoing *o = h->outgoing;
 
 	memcpy(p->submission, h->submission, sizeof(p->submission));
+	crypto_hash(o->html != NULL ? o->html : "", o->html_len, p->content);
 	p->local = id->local;
 	p->accepted = (int64_t)time(NULL);
 	return copy(p->queue_id, sizeof(p->queue_id), h->queue_id) &&
 	       copy(p->account, sizeof(p->account), id->account->id) &&
 	       copy(p->key_id, sizeof(p->key_id), id->key_id) &&
-	       copy(p->key, sizeof(p->key), id->key) &&
+	       copy(p->key, sizeof(p->key), id->local ? "" : id->key) &&
 	       copy(p->api, sizeof(p->api), h->outgoing->route->api) &&
 	       copy(p->dialect, sizeof(p->dialect), h->dialect->name);
 }

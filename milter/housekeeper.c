@@ -85,7 +85,6 @@ run(void *arg)
 			sweep(h->services);
 	}
 	(void)key_cache_flush(h->services->key_cache);
-	(void)sent_memory_flush(h->services->sent, (int64_t)time(NULL));
 	keystore_flush(h->services->keystore);
 	return NULL;
 }

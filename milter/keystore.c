@@ -200,16 +200,23 @@ is_in_force(const struct keystore_found *f, int64_t now)
 	       now >= k->not_before && (k->expires == 0 || now < k->expires);
 }
 
+/* Once. */
+static void
+complain(struct keystore *ks, const char *account)
+{
+	if (!atomic_flag_test_and_set(&ks->complained))
+		log_error("keys",
+			  "account=%s its API key cannot be unsealed: was "
+			  "secret_file replaced?",
+			  account);
+}
+
 static enum keystore_answer
 answer_good(struct keystore *ks, const struct account_record *record,
 	    int64_t now, struct keystore_found *f)
 {
 	if (!account_record_unseal(record, ks->seal, f->api_key)) {
-		if (!atomic_flag_test_and_set(&ks->complained))
-			log_error("keys",
-				  "account=%s its API key cannot be unsealed: "
-				  "was secret_file replaced?",
-				  f->account->id);
+		complain(ks, f->account->id);
 		return KEYSTORE_ERROR;
 	}
 	key_used_note(ks->used, f->key.hash, now);
@@ -338,6 +345,26 @@ keystore_account(struct keystore *ks, const char *id,
 	*account_r = account_copy(record.account);
 	account_record_clear(&record);
 	return 1;
+}
+
+int
+keystore_api_key(struct keystore *ks, const char *account,
+		 char api_key_r[KEY_MAX + 1], bool *disabled_r)
+{
+	struct account_record record;
+	int found = account_cache_get(ks->accounts, account, &record);
+
+	api_key_r[0] = '\0';
+	*disabled_r = false;
+	if (found != 1)
+		return found;
+	*disabled_r = record.account->disabled;
+	if (!account_record_unseal(&record, ks->seal, api_key_r)) {
+		complain(ks, account);
+		found = -1;
+	}
+	account_record_clear(&record);
+	return found;
 }
 
 size_t

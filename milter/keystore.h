@@ -119,6 +119,12 @@ int keystore_set_expires(struct keystore *ks, const char *key_id,
 			 int64_t expires);
 int keystore_revoke(struct keystore *ks, const char *key_id);
 
+/* The account's key of the API, "" when it has none, and whether the account is
+ * disabled. 1, 0 no such account, -1 disk, or what was sealed with another
+ * secret (logged). Wipe it. */
+int keystore_api_key(struct keystore *ks, const char *account,
+		     char api_key_r[KEY_MAX + 1], bool *disabled_r);
+
 /* Calls fn for each, from behind `after` (NULL: the first) on, until fn says
  * false: accounts in the order of ids, keys in that of their hashes (base32:
  * digits come after letters). False when disk cannot be read or `after` is no

@@ -26,6 +26,7 @@
 #include "policy/header_text.h"
 #include "policy/json_text.h"
 #include "prompt_stop.h"
+#include "sent_memory.h"
 #include "services.h"
 
 #define CONFIG_FILE "/etc/txmilter/txmilter.conf"
@@ -41,7 +42,9 @@ wait_until_idle(struct services *s, unsigned most_ms)
 	const struct timespec step = { .tv_nsec = 10 * 1000 * 1000 };
 	unsigned ms = 0;
 
-	while (!lmtp_agent_drain(s->lmtp) || atomic_load(&s->busy) > 0) {
+	/* A delivery goes on when Postfix, which stops too, has hung up. */
+	while (!lmtp_agent_drain(s->lmtp) || atomic_load(&s->busy) > 0 ||
+	       atomic_load(&s->deliveries) > 0) {
 		if (ms >= most_ms)
 			return false;
 		(void)nanosleep(&step, NULL);
@@ -81,6 +84,7 @@ serve(void)
 	if (!drain(s)) {
 		/* Nothing is freed under a callback that hangs. */
 		log_error("main", "stopped, messages still under way");
+		(void)sent_memory_flush(s->sent, (int64_t)time(NULL));
 		_exit(EX_SOFTWARE);
 	}
 	daemon_stop();

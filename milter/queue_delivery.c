@@ -109,10 +109,11 @@ on_headers_done(void *arg)
 	if (m->plan != NULL)
 		m->dialect = dialect_find(m->plan->dialect);
 	if (m->plan == NULL)
-		refuse(m, 550, "5.7.1",
-		       "The plan of this message does not verify");
+		refuse(m, 451, "4.3.5",
+		       "The plan of this message cannot be read: was "
+		       "secret_file replaced?");
 	else if (m->dialect == NULL)
-		refuse(m, 550, "5.7.1", "The plan has an unknown dialect");
+		refuse(m, 451, "4.3.5", "The plan has an unknown dialect");
 }
 
 static void
@@ -193,35 +194,36 @@ drop(void *mail)
 
 /* --- the calls ------------------------------------------------------------ */
 
-static void
-reply_to(const struct mail *m, const struct api_batch_counts *c,
-	 const struct recipient *r, struct smtp_reply *reply)
+/* Of whom the batch was to call for; NULL: it has the message. */
+static const struct smtp_reply *
+why_not(const struct mail *m, size_t place)
 {
-	const struct plan_recipient *known =
-	    r->place != SIZE_MAX ? &m->plan->recipients[r->place] : NULL;
-	const struct smtp_reply *why;
-	enum batch_state state;
+	const struct plan_recipient *r = &m->plan->recipients[place];
 
-	if (known == NULL) {
-		smtp_reply_set(reply, 550, "5.7.1",
-			       "The message was not accepted for this "
-			       "recipient");
-		return;
-	}
-	state = known->state == PLAN_DONE      ? BATCH_ACCEPTED
-		: known->state == PLAN_REFUSED ? BATCH_REFUSED
-					       : api_batch_state(m->batch,
-								 r->place);
-	if (state == BATCH_ACCEPTED) {
+	if (r->state == PLAN_REFUSED)
+		return &r->reply;
+	if (r->state == PLAN_DONE)
+		return NULL;
+	if (m->batch == NULL)
+		return &m->refusal;
+	return api_batch_state(m->batch, place) == BATCH_ACCEPTED
+		   ? NULL
+		   : api_batch_reply(m->batch, place);
+}
+
+static void
+reply_to(const struct mail *m, bool key_wrong, size_t place,
+	 struct smtp_reply *reply)
+{
+	const struct smtp_reply *why = why_not(m, place);
+
+	if (why == NULL)
 		smtp_reply_set(reply, 250, "2.0.0", "Accepted by the API");
-		return;
-	}
-	why = known->state == PLAN_REFUSED
-		  ? &known->reply
-		  : api_batch_reply(m->batch, r->place);
-	*reply = *why;
-	/* 535 is an answer to AUTH, which Postfix would not expect here. */
-	if (why->code == 535 || (state == BATCH_OPEN && c->key_wrong))
+	else
+		*reply = *why;
+	/* 535 is an answer to AUTH, which Postfix would not expect here. Whom
+	 * nobody was called for would hear the same. */
+	if (reply->code == 535 || (reply->code < 500 && why != NULL && key_wrong))
 		smtp_reply_set(reply, 550, "5.7.8", "%s",
 			       "The API key is wrong or revoked");
 }
@@ -253,10 +255,11 @@ tell(const struct mail *m, const struct smtp_reply *replies)
 	if (m->plan != NULL)
 		log_info(m->plan->queue_id,
 			 "delivery key=%s account=%s api=%s rcpts=%zu "
-			 "accepted=%zu refused=%zu later=%zu ms=%u",
+			 "accepted=%zu refused=%zu later=%zu ms=%u age=%lld",
 			 m->plan->key_id, m->plan->account, m->plan->api, m->n,
 			 accepted, refused, later,
-			 (unsigned)(clock_ms() - m->start_ms));
+			 (unsigned)(clock_ms() - m->start_ms),
+			 (long long)time(NULL) - m->plan->accepted);
 }
 
 static void
@@ -268,13 +271,19 @@ answer(struct mail *m)
 	if (m->batch != NULL)
 		api_batch_counts(m->batch, &c);
 	for (size_t i = 0; i < m->n; i++) {
-		if (smtp_reply_is_set(&m->refusal))
+		if (m->plan == NULL)
 			replies[i] = m->refusal;
+		else if (m->recipients[i].place != SIZE_MAX)
+			reply_to(m, c.key_wrong, m->recipients[i].place,
+				 &replies[i]);
 		else
-			reply_to(m, &c, &m->recipients[i], &replies[i]);
+			smtp_reply_set(&replies[i], 550, "5.7.1",
+				       "The message was not accepted for this "
+				       "recipient");
 	}
 	tell(m, replies);
 	lmtp_answer(&m->answer, replies, m->n);
+	atomic_fetch_sub(&m->services->deliveries, 1);
 	free(replies);
 	mail_free(m);
 }
@@ -293,24 +302,56 @@ on_done(void *arg)
 	answer(m);
 }
 
-/* The account's key of today, when it was made here; else the one it was
- * accepted with. */
+_Static_assert(PLAN_KEY_MAX == KEY_MAX, "the same keys");
+
+/* A key that was made here says whether its messages still go. */
 static void
+check_local_key(struct mail *m)
+{
+	struct keystore_key key;
+	int found =
+	    keystore_key(m->services->keystore, m->plan->key_id, &key);
+
+	if (found == 0)
+		refuse(m, 550, "5.7.8", "The API key was revoked");
+	else if (found < 0)
+		refuse(m, 451, "4.3.0", "The API key cannot be looked up");
+	else if (key.status == KEYSTORE_DISABLED)
+		refuse(m, 451, "4.7.1", "The API key is disabled");
+}
+
+/* The account's key of today. */
+static void
+take_account_key(struct mail *m)
+{
+	bool disabled;
+	int found = keystore_api_key(m->services->keystore, m->plan->account,
+				     m->key, &disabled);
+
+	if (found == 0)
+		refuse(m, 550, "5.7.8", "The account was removed");
+	else if (found < 0)
+		refuse(m, 451, "4.3.0", "The account cannot be looked up");
+	else if (disabled)
+		refuse(m, 451, "4.7.1", "The account is disabled");
+	else if (m->key[0] == '\0')
+		refuse(m, 451, "4.3.5",
+		       "The relay has no API key for this account");
+}
+
+/* Of the API: the one the message was accepted with, or the account's. False:
+ * the refusal is set. */
+static bool
 choose_key(struct mail *m)
 {
-	struct keystore_found found;
-
-	memcpy(m->key, m->plan->key, sizeof(m->key));
-	if (!m->plan->local)
-		return;
-	if (keystore_find_id(m->services->keystore, m->plan->key_id,
-			     (int64_t)time(NULL), &found) == KEYSTORE_GOOD &&
-	    found.api_key[0] != '\0') {
-		_Static_assert(sizeof(found.api_key) <= sizeof(m->key),
-			       "a key fits");
-		memcpy(m->key, found.api_key, sizeof(found.api_key));
+	if (!m->plan->local) {
+		memcpy(m->key, m->plan->key, sizeof(m->key));
+		return true;
 	}
-	keystore_found_clear(&found);
+	check_local_key(m);
+	if (!smtp_reply_is_set(&m->refusal))
+		take_account_key(m);
+	return !smtp_reply_is_set(&m->refusal);
 }
 
 static void
@@ -371,11 +412,21 @@ call_api(struct mail *m, const struct config_api *api)
 		.arg = m,
 	};
 
-	choose_key(m);
-	find_places(m);
 	m->batch = api_batch_new(&settings);
 	skip_others(m);
 	api_batch_start(m->batch);
+}
+
+/* Who has seen a plan, in a bounce, cannot send another message with it. */
+static bool
+is_of_plan(const struct mail *m)
+{
+	const struct outgoing *o = m->plan->outgoing;
+	uint8_t hash[CRYPTO_HASH_LEN];
+
+	_Static_assert(sizeof(hash) == PLAN_CONTENT_LEN, "a hash");
+	crypto_hash(o->html != NULL ? o->html : "", o->html_len, hash);
+	return crypto_equal(hash, m->plan->content, sizeof(hash));
 }
 
 /* Of the body, as the dialect has it. What the message's bounds refuse is
@@ -387,9 +438,11 @@ read_body(struct mail *m)
 
 	if (refusal != NULL)
 		m->refusal = *refusal;
-	else
-		(void)dialect_read_body(m->dialect, m->message,
-					m->plan->outgoing, &m->refusal);
+	else if (dialect_read_body(m->dialect, m->message, m->plan->outgoing,
+				   &m->refusal) &&
+		 !is_of_plan(m))
+		refuse(m, 451, "4.3.5",
+		       "The message is not the one the plan is of");
 }
 
 static const struct config_api *
@@ -412,13 +465,16 @@ end(void *mail, struct lmtp_answer *a)
 
 	m->answer = a;
 	m->start_ms = clock_ms();
+	atomic_fetch_add(&m->services->deliveries, 1);
 	if (!mail_reader_end(m->reader))
 		refuse(m, 550, "5.6.0", "A header is too long");
+	if (m->plan != NULL)
+		find_places(m);
 	if (!smtp_reply_is_set(&m->refusal))
 		read_body(m);
 	if (!smtp_reply_is_set(&m->refusal))
 		api = find_api(m);
-	if (api != NULL) {
+	if (api != NULL && choose_key(m)) {
 		call_api(m, api);
 		return;
 	}

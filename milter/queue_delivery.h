@@ -7,10 +7,15 @@
  * each recipient of the transaction that is still open, then one reply for
  * each: 250 is final, 451 comes again from Postfix, 5xx becomes its bounce.
  *
- *   no plan, or one that does not verify,
- *   or is of an unknown dialect               550 5.7.1
+ *   no plan                                   550 5.7.1
+ *   one that cannot be read (was secret_file
+ *   replaced? did a newer version write it?)
+ *   or is another message's                   451 4.3.5
  *   a recipient that is not in the plan       550 5.7.1
  *   an API that is not configured any more    451 4.3.5
+ *   a key made here that was revoked          550 5.7.8
+ *   or is disabled, or its account is         451 4.7.1
+ *   or whose account has no key of the API    451 4.3.5
  *   done, or refused, at an earlier attempt   250, or what was said then
  *   wrong key (401)                           550 5.7.8
  *   a body that is none, over-long headers    what SMTP says then

@@ -48,6 +48,7 @@ struct services {
 	struct sent_memory *sent;
 	struct pool_wake *pool;
 	atomic_uint handoffs; /* waiting for an API now */
+	atomic_uint deliveries; /* out of the queue, not answered yet */
 	atomic_uint sessions; /* connections of Postfix */
 	atomic_bool draining; /* new mail is answered 451 */
 

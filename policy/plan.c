@@ -99,17 +99,20 @@ add_text(struct dynbuf *out, const char *name, const char *value)
 	       json_add_member(out, name, value);
 }
 
+#define BYTES_MAX PLAN_CONTENT_LEN
+
 static bool
-add_submission(struct dynbuf *out, const struct plan *p)
+add_bytes(struct dynbuf *out, const char *name, const unsigned char *bytes,
+	  size_t n)
 {
 	static const char digits[] = "0123456789abcdef";
-	char hex[2 * PLAN_SUBMISSION_LEN + 1] = "";
+	char hex[2 * BYTES_MAX + 1] = "";
 
-	for (size_t i = 0; i < PLAN_SUBMISSION_LEN; i++) {
-		hex[2 * i] = digits[p->submission[i] >> 4];
-		hex[2 * i + 1] = digits[p->submission[i] & 15];
+	for (size_t i = 0; i < n; i++) {
+		hex[2 * i] = digits[bytes[i] >> 4];
+		hex[2 * i + 1] = digits[bytes[i] & 15];
 	}
-	return json_add_member(out, "submission", hex);
+	return json_add_member(out, name, hex);
 }
 
 static bool
@@ -183,7 +186,10 @@ plan_write(const struct plan *p, struct dynbuf *out)
 			   "{\"version\":%d,\"accepted\":%lld,\"local\":%s",
 			   PLAN_VERSION, (long long)p->accepted,
 			   p->local ? "true" : "false") &&
-	       add_submission(out, p) && add_outgoing(out, p->outgoing) &&
+	       add_bytes(out, "submission", p->submission,
+			 PLAN_SUBMISSION_LEN) &&
+	       add_bytes(out, "content", p->content, PLAN_CONTENT_LEN) &&
+	       add_outgoing(out, p->outgoing) &&
 	       add_recipients(out, p) && add_ids(out, p) &&
 	       dynbuf_adds(out, "}");
 }
@@ -200,20 +206,21 @@ hex_digit(char c)
 }
 
 static bool
-read_submission(struct plan *p, const struct json_object *json)
+read_bytes(const struct json_object *json, const char *name,
+	   unsigned char *bytes, size_t n)
 {
 	const char *hex;
 
-	if (json_object_string(json, "submission", &hex) != JSON_FOUND ||
-	    strlen(hex) != (size_t)2 * PLAN_SUBMISSION_LEN)
+	if (json_object_string(json, name, &hex) != JSON_FOUND ||
+	    strlen(hex) != 2 * n)
 		return false;
-	for (size_t i = 0; i < PLAN_SUBMISSION_LEN; i++) {
+	for (size_t i = 0; i < n; i++) {
 		int high = hex_digit(hex[2 * i]);
 		int low = hex_digit(hex[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return false;
-		p->submission[i] = (unsigned char)(high << 4 | low);
+		bytes[i] = (unsigned char)(high << 4 | low);
 	}
 	return true;
 }
@@ -352,7 +359,9 @@ read_all(struct plan *p, const struct json_object *json)
 	       version == PLAN_VERSION &&
 	       json_object_int(json, "accepted", &p->accepted) == JSON_FOUND &&
 	       json_object_bool(json, "local", &p->local) == JSON_FOUND &&
-	       read_submission(p, json) && read_ids(p, json) &&
+	       read_bytes(json, "submission", p->submission,
+			  PLAN_SUBMISSION_LEN) &&
+	       read_bytes(json, "content", p->content, PLAN_CONTENT_LEN) && read_ids(p, json) &&
 	       read_strings(p->outgoing, json) &&
 	       json_object_items(json, "recipients", read_recipient, p) ==
 		   JSON_FOUND;

@@ -25,6 +25,7 @@ struct outgoing;
 /* The JSON text: 1000 recipients with names, the headers, all escaped. */
 #define PLAN_MAX (4 * 1024 * 1024)
 #define PLAN_SUBMISSION_LEN 16
+#define PLAN_CONTENT_LEN 32
 #define PLAN_QUEUE_ID_MAX 64
 #define PLAN_NAME_MAX 64
 #define PLAN_KEY_MAX 256
@@ -42,6 +43,8 @@ struct plan_recipient {
 
 struct plan {
 	unsigned char submission[PLAN_SUBMISSION_LEN];
+	/* A hash of what is sent of the body: a plan is of one message. */
+	unsigned char content[PLAN_CONTENT_LEN];
 	char queue_id[PLAN_QUEUE_ID_MAX + 1]; /* where it was accepted */
 	char account[ACCOUNT_ID_MAX + 1];
 	char key_id[PLAN_NAME_MAX + 1];
