@@ -854,10 +854,11 @@ test_too_large(void **state)
 	r.settings.first_alone = true;
 	r.settings.may_wait = true;
 	make(&r);
+	remember(&r, 1);
 	api_batch_skip(r.batch, 2);
 	run_by_hand(&r, SCENE_FIRST);
 	scene_assert_called("too large", "");
-	assert_states(&r, "too large", "rr-r");
+	assert_states(&r, "too large", "ra-r");
 	assert_reply(&r, "too large", 3, "552 5.3.4 ");
 	api_batch_counts(r.batch, &c);
 	assert_true(c.too_large);

@@ -745,20 +745,36 @@ test_plan_too_long(void **state)
 	clear(&d);
 }
 
+static void
+add_headers(struct dynbuf *mail, const char *name, size_t n, size_t len)
+{
+	for (size_t i = 0; i < n; i++) {
+		assert_true(dynbuf_addf(mail, "%s: ", name));
+		for (size_t k = 0; k < len; k++)
+			assert_true(dynbuf_adds(mail, "x"));
+		assert_true(dynbuf_adds(mail, "\r\n"));
+	}
+}
+
 /* What the client was told is impossible is not sent without its body. */
 static void
 test_message_refused(void **state)
 {
 	static const struct {
-		const char *name;
+		const char *what, *name;
 		size_t n, len; /* of headers, of each */
 		const char *reply;
 	} rows[] = {
-		{ "at the bounds", MESSAGE_HEADERS_MAX - 2, 10, DONE },
-		{ "too many", MESSAGE_HEADERS_MAX, 10,
+		{ "at the bounds", "Content-X", MESSAGE_HEADERS_MAX - 2, 10,
+		  DONE },
+		{ "too many", "Content-X", MESSAGE_HEADERS_MAX, 10,
 		  "550 5.6.0 More than 1000 headers" },
-		{ "too long", 1, MESSAGE_HEADER_MAX,
+		{ "too long", "Content-X", 1, MESSAGE_HEADER_MAX,
 		  "550 5.6.0 Content-X: header longer" },
+		/* Postfix and others on the way may have added to these. */
+		{ "too many others", "X-Other", 2 * MESSAGE_HEADERS_MAX, 10,
+		  DONE },
+		{ "others too long", "X-Other", 2, MESSAGE_HEADER_MAX, DONE },
 	};
 	struct scene *s = *state;
 
@@ -770,15 +786,10 @@ test_message_refused(void **state)
 		sent_memory_keep_for(s->services.sent, 0);
 		dynbuf_init(&mail, 1024 * 1024);
 		add_plan_of(s, PLAN_TEMPLATE, &mail);
-		for (size_t k = 0; k < rows[i].n; k++) {
-			assert_true(dynbuf_adds(&mail, "Content-X: "));
-			for (size_t n = 0; n < rows[i].len; n++)
-				assert_true(dynbuf_adds(&mail, "x"));
-			assert_true(dynbuf_adds(&mail, "\r\n"));
-		}
+		add_headers(&mail, rows[i].name, rows[i].n, rows[i].len);
 		assert_true(dynbuf_adds(&mail, HTML BODY));
 		deliver(&d, s, &mail, 1, mail.len);
-		assert_reply(&d, rows[i].name, 0, rows[i].reply);
+		assert_reply(&d, rows[i].what, 0, rows[i].reply);
 		clear(&d);
 	}
 }
