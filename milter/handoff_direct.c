@@ -5,7 +5,7 @@
  * everybody, or for nobody and why. Everything else goes on in the queue.
  */
 #include <errno.h>
-#include <semaphore.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -22,27 +22,43 @@
 #include "pool_wake.h"
 #include "services.h"
 
+struct waiting {
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t ended;
+	bool over;
+};
+
 static void
 on_done(void *arg)
 {
-	if (sem_post(arg) == -1)
+	struct waiting *w = arg;
+
+	if (pthread_mutex_lock(&w->lock) != 0)
+		abort();
+	w->over = true;
+	if (pthread_cond_signal(&w->ended) != 0 ||
+	    pthread_mutex_unlock(&w->lock) != 0)
 		abort();
 }
 
 /* Until a time of the monotonic clock at most, or with NULL for ever. */
 static bool
-wait_until(sem_t *idle, const struct timespec *until)
+wait_until(struct waiting *w, const struct timespec *until)
 {
-	int r;
+	bool over;
+	int r = 0;
 
-	do {
-		r = until == NULL
-			? sem_wait(idle)
-			: sem_clockwait(idle, CLOCK_MONOTONIC, until);
-	} while (r == -1 && errno == EINTR);
-	if (r == -1 && errno != ETIMEDOUT)
+	if (pthread_mutex_lock(&w->lock) != 0)
 		abort();
-	return r == 0;
+	while (!w->over && r == 0)
+		r = until == NULL
+			? pthread_cond_wait(&w->ended, &w->lock)
+			: pthread_cond_clockwait(&w->ended, &w->lock,
+						 CLOCK_MONOTONIC, until);
+	over = w->over;
+	if (pthread_mutex_unlock(&w->lock) != 0 || (r != 0 && r != ETIMEDOUT))
+		abort();
+	return over;
 }
 
 static struct timespec
@@ -59,14 +75,14 @@ from_now(unsigned ms)
 
 /* The HTTP pool ends every call by its deadline. */
 static void
-wait_for_all(struct pool_wake *pool, sem_t *idle)
+wait_for_all(struct pool_wake *pool, struct waiting *w)
 {
 	struct timespec soon = from_now(pool_wake_patience(pool));
 	int64_t start = clock_ms();
 
-	if (!wait_until(idle, &soon)) {
+	if (!wait_until(w, &soon)) {
 		pool_wake_send(pool);
-		(void)wait_until(idle, NULL);
+		(void)wait_until(w, NULL);
 	}
 	pool_wake_waited(pool, (unsigned)(clock_ms() - start));
 }
@@ -110,7 +126,10 @@ call_api(struct handoff *h)
 {
 	const struct config *c = h->config;
 	int64_t start = clock_ms();
-	sem_t idle;
+	struct waiting w = {
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.ended = PTHREAD_COND_INITIALIZER,
+	};
 	const struct api_batch_settings settings = {
 		.services = h->services,
 		.api = config_api(c, h->outgoing->route->api),
@@ -124,15 +143,14 @@ call_api(struct handoff *h)
 		.begin_by_ms = start + c->direct_timeout_ms / 2,
 		.deadline_ms = start + c->direct_timeout_ms,
 		.done = on_done,
-		.arg = &idle,
+		.arg = &w,
 	};
 	struct api_batch *b = api_batch_new(&settings);
 
-	if (sem_init(&idle, 0, 0) == -1)
-		abort();
 	api_batch_start(b);
-	wait_for_all(h->services->pool, &idle);
-	(void)sem_destroy(&idle);
+	wait_for_all(h->services->pool, &w);
+	(void)pthread_cond_destroy(&w.ended);
+	(void)pthread_mutex_destroy(&w.lock);
 	h->waited_ms = (unsigned)(clock_ms() - start);
 	conclude(h, b);
 	api_batch_free(&b);

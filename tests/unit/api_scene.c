@@ -115,8 +115,8 @@ note(const struct http_call *call)
 		insist(dynbuf_addf(&headers, "%s\n", call->headers[i]));
 	dynbuf_init(&body, API_REQUEST_MAX);
 	for (size_t i = 0; i < 2; i++)
-		insist(dynbuf_add(&body, call->body[i].data,
-				  call->body[i].len));
+		insist(
+		    dynbuf_add(&body, call->body[i].data, call->body[i].len));
 	*c = (struct scene_call){
 		.recipient = recipient_of(call),
 		.url = need(strdup(call->url)),
@@ -298,9 +298,8 @@ scene_answer_in_thread(enum scene_order order)
 	assert_false(http.runs);
 	http.order = order;
 	http.end = false;
-	assert_int_equal(pthread_create(&http.thread, NULL,
-					answer_all_in_thread, NULL),
-			 0);
+	assert_int_equal(
+	    pthread_create(&http.thread, NULL, answer_all_in_thread, NULL), 0);
 	http.runs = true;
 }
 
@@ -428,14 +427,14 @@ log_line(const char *id, const char *fmt, va_list args)
 	free(text);
 }
 
-#define LOG(name)                                \
+#define LOG(name)                                       \
 	void name(const char *id, const char *fmt, ...) \
-	{                                        \
-		va_list args;                    \
-                                                 \
-		va_start(args, fmt);             \
-		log_line(id, fmt, args);         \
-		va_end(args);                    \
+	{                                               \
+		va_list args;                           \
+                                                        \
+		va_start(args, fmt);                    \
+		log_line(id, fmt, args);                \
+		va_end(args);                           \
 	}
 LOG(log_error)
 LOG(log_warning)
@@ -623,9 +622,8 @@ scene_start(struct scene *s)
 	s->services.keys = (struct key_check *)(void *)&not_used;
 	s->services.sent = sent_memory_new(s->store);
 	sent_memory_keep_for(s->services.sent, HOUR);
-	assert_int_equal(api_services_start(&s->services.apis, &s->config,
-					    &why),
-			 0);
+	assert_int_equal(
+	    api_services_start(&s->services.apis, &s->config, &why), 0);
 	dynbuf_init(&logged.text, 16 * 1024 * 1024);
 	memset(&scene_refused, 0, sizeof(scene_refused));
 	the_scene = s;
@@ -690,6 +688,16 @@ scene_outgoing(size_t n)
 		o->recipients[i].name = copy("");
 	}
 	return o;
+}
+
+void
+scene_make_too_large(struct outgoing *o)
+{
+	/* Six bytes each, as JSON. */
+	o->html_len = API_REQUEST_MAX / 6 + 1;
+	o->html = need(realloc(o->html, o->html_len + 1));
+	memset(o->html, 1, o->html_len);
+	o->html[o->html_len] = '\0';
 }
 
 unsigned long

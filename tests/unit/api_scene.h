@@ -56,6 +56,9 @@ void scene_stop(struct scene *s);
 /* To n recipients, with a Message-ID and HTML. */
 struct outgoing *scene_outgoing(size_t n);
 
+/* Its request is over API_REQUEST_MAX from now on. */
+void scene_make_too_large(struct outgoing *o);
+
 /* Of another secret than the services' ('s'), when the letter is another. */
 struct crypto_seal *scene_seal(const struct scene *s, char letter);
 

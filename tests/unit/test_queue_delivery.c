@@ -231,9 +231,9 @@ wait_answer(struct delivery *d)
 {
 	struct timespec until;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
+	assert_int_equal(clock_gettime(CLOCK_REALTIME, &until), 0);
 	until.tv_sec += 60;
-	while (sem_clockwait(&d->answer->given, CLOCK_MONOTONIC, &until) != 0)
+	while (sem_timedwait(&d->answer->given, &until) != 0)
 		assert_int_equal(errno, EINTR);
 }
 
@@ -580,14 +580,11 @@ static const struct {
 	  "451 4.3.5 The relay does not know this API any more",
 	  "4Tx1qR0Zzz: there is no [api gone]" },
 	/* The body is read anew. */
-	{ "no body", HTML, PLAN_GOOD, "", "550 5.6.0 ",
-	  "result=refused" },
+	{ "no body", HTML, PLAN_GOOD, "", "550 5.6.0 ", "result=refused" },
 	{ "an image", "Content-Type: image/png\r\n", PLAN_GOOD, BODY,
-	  "550 5.6.0 The message has no HTML or text part",
-	  "result=refused" },
+	  "550 5.6.0 The message has no HTML or text part", "result=refused" },
 	{ "text", "", PLAN_GOOD, "\r\nHello\r\n", DONE, "accepted=1" },
-	{ "template, no body", "", PLAN_TEMPLATE, "", DONE,
-	  "accepted=1" },
+	{ "template, no body", "", PLAN_TEMPLATE, "", DONE, "accepted=1" },
 	{ "MIME-Version counts",
 	  "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n",
 	  PLAN_GOOD,
@@ -596,8 +593,8 @@ static const struct {
 	{ "other headers do not", "X-A: 1\r\nTo: nobody\r\n" HTML, PLAN_GOOD,
 	  BODY, DONE, "accepted=1" },
 	/* No message of ours has more. */
-	{ "a header too long", HTML, PLAN_GOOD, "X-Long: ",
-	  "550 5.6.0 A header is too long", "result=refused" },
+	{ "a header too long", HTML, PLAN_GOOD,
+	  "X-Long: ", "550 5.6.0 A header is too long", "result=refused" },
 	{ "a name too long", "", PLAN_NONE, "X-",
 	  "550 5.6.0 A header is too long", "result=refused" },
 };
@@ -748,20 +745,36 @@ test_plan_too_long(void **state)
 	clear(&d);
 }
 
+static void
+add_headers(struct dynbuf *mail, const char *name, size_t n, size_t len)
+{
+	for (size_t i = 0; i < n; i++) {
+		assert_true(dynbuf_addf(mail, "%s: ", name));
+		for (size_t k = 0; k < len; k++)
+			assert_true(dynbuf_adds(mail, "x"));
+		assert_true(dynbuf_adds(mail, "\r\n"));
+	}
+}
+
 /* What the client was told is impossible is not sent without its body. */
 static void
 test_message_refused(void **state)
 {
 	static const struct {
-		const char *name;
+		const char *what, *name;
 		size_t n, len; /* of headers, of each */
 		const char *reply;
 	} rows[] = {
-		{ "at the bounds", MESSAGE_HEADERS_MAX - 2, 10, DONE },
-		{ "too many", MESSAGE_HEADERS_MAX, 10,
+		{ "at the bounds", "Content-X", MESSAGE_HEADERS_MAX - 2, 10,
+		  DONE },
+		{ "too many", "Content-X", MESSAGE_HEADERS_MAX, 10,
 		  "550 5.6.0 More than 1000 headers" },
-		{ "too long", 1, MESSAGE_HEADER_MAX,
+		{ "too long", "Content-X", 1, MESSAGE_HEADER_MAX,
 		  "550 5.6.0 Content-X: header longer" },
+		/* Postfix and others on the way may have added to these. */
+		{ "too many others", "X-Other", 2 * MESSAGE_HEADERS_MAX, 10,
+		  DONE },
+		{ "others too long", "X-Other", 2, MESSAGE_HEADER_MAX, DONE },
 	};
 	struct scene *s = *state;
 
@@ -773,15 +786,10 @@ test_message_refused(void **state)
 		sent_memory_keep_for(s->services.sent, 0);
 		dynbuf_init(&mail, 1024 * 1024);
 		add_plan_of(s, PLAN_TEMPLATE, &mail);
-		for (size_t k = 0; k < rows[i].n; k++) {
-			assert_true(dynbuf_adds(&mail, "Content-X: "));
-			for (size_t n = 0; n < rows[i].len; n++)
-				assert_true(dynbuf_adds(&mail, "x"));
-			assert_true(dynbuf_adds(&mail, "\r\n"));
-		}
+		add_headers(&mail, rows[i].name, rows[i].n, rows[i].len);
 		assert_true(dynbuf_adds(&mail, HTML BODY));
 		deliver(&d, s, &mail, 1, mail.len);
-		assert_reply(&d, rows[i].name, 0, rows[i].reply);
+		assert_reply(&d, rows[i].what, 0, rows[i].reply);
 		clear(&d);
 	}
 }
@@ -798,8 +806,9 @@ test_request(void **state)
 
 	s->config.direct_timeout_ms = 1234;
 	dynbuf_init(&mail, 1024 * 1024);
-	assert_true(dynbuf_adds(&mail, "Subject: not this one\r\n" HTML
-					"Content-Transfer-Encoding: base64\r\n"));
+	assert_true(dynbuf_adds(&mail,
+				"Subject: not this one\r\n" HTML
+				"Content-Transfer-Encoding: base64\r\n"));
 	add_plan_of(s, PLAN_TEMPLATE, &mail);
 	assert_true(dynbuf_adds(&mail, "\r\nPHA+SGVsbG88L3A+\r\n"));
 	deliver(&d, s, &mail, 1, 10);
@@ -811,8 +820,7 @@ test_request(void **state)
 	    "\"fromname\":\"Acme\",\"fromemail\":\"from@acme.example\","
 	    "\"returnpath\":\"bounce@acme.example\",\"subject\":\"Hello\","
 	    "\"template\":\"t1\",\"body\":\"<p>Hello</p>\"}");
-	assert_non_null(
-	    strstr(c->headers, "X-Auth-APIKey: " SCENE_KEY "\n"));
+	assert_non_null(strstr(c->headers, "X-Auth-APIKey: " SCENE_KEY "\n"));
 	assert_int_equal(c->timeout_ms, 1234);
 	clear(&d);
 }
@@ -821,9 +829,9 @@ test_request(void **state)
 static void
 test_known(void **state)
 {
-	static const uint8_t submission[SUBMISSION_ID_LEN] = {
-		7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7
-	};
+	static const uint8_t submission[SUBMISSION_ID_LEN] = { 7, 7, 7, 7, 7, 7,
+							       7, 7, 7, 7, 7, 7,
+							       7, 7, 7, 7 };
 	struct scene *s = *state;
 	uint8_t key[SUBMISSION_KEY_LEN];
 	struct delivery d;
@@ -1056,18 +1064,12 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
-		TEST(test_recipients),
-		TEST(test_metrics),
-		TEST(test_mails),
-		TEST(test_plan_too_long),
-		TEST(test_message_refused),
-		TEST(test_request),
-		TEST(test_known),
-		TEST(test_keys),
-		TEST(test_health),
-		TEST(test_drop),
-		TEST(test_thousand),
-		TEST(test_many),
+		TEST(test_recipients),	    TEST(test_metrics),
+		TEST(test_mails),	    TEST(test_plan_too_long),
+		TEST(test_message_refused), TEST(test_request),
+		TEST(test_known),	    TEST(test_keys),
+		TEST(test_health),	    TEST(test_drop),
+		TEST(test_thousand),	    TEST(test_many),
 	};
 
 	header_text_init();
