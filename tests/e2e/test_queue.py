@@ -2,9 +2,11 @@
 """Nothing lost, nothing twice: an API that is down, answers that are lost, and
 a daemon that stops or dies, one message at a time (many: test_counts.py)."""
 
+import http.client
 import signal
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -285,3 +287,149 @@ def test_a_route_changes_by_reload(own):
     assert event_of(own, send(own, key, "b"))["result"] == "queued"
     own.postfix.deliver_all()
     assert subjects(own) == ["a", "b"]
+
+
+# --- twice, where it can be known -------------------------------------------
+
+
+def test_an_impatient_client(relays):
+    """It hangs up and sends the message again while the API is still called:
+    the second one waits in the queue for what comes of the first."""
+    relay = relays()
+    key = relay.new_key()
+    message = mail.message(message_id="<hasty@customer.example>")
+    relay.api.fault("send", key=key, delay=2)
+    threads = [in_background(lambda: relay.send(key, message))
+               for _ in range(3)]
+    for thread, replies in threads:
+        thread.join()
+        assert replies[0].code == 250
+    relay.api.heal()
+    relay.postfix.deliver_all()
+    assert len(relay.api.calls("send")) == 1
+
+
+def test_more_recipients_than_there_is_time_for(relays):
+    """No call is begun that would be cut: nobody gets it twice."""
+    relay = relays(direct_timeout="3s")
+    key = relay.new_key()
+    recipients = [f"r{i}@there.example" for i in range(120)]
+    relay.api.fault("send", key=key, delay=0.4)
+    reply = relay.send(key, mail.message(), recipients)
+    event = event_of(relay, reply)
+    assert event["result"] == "queued" and 0 < int(event["accepted"]) < 120
+    relay.postfix.deliver_all(60)
+    assert sorted(d["to"] for d in relay.api.sends) == sorted(recipients)
+
+
+def test_stop_when_postfix_has_hung_up(relays):
+    """As at a reboot, where Postfix stops first."""
+    relay = relays(sections={"route *": {"mode": "queued"}})
+    key = relay.new_key()
+    relay.api.fault("send", key=key, times=1, delay=3)
+    assert send(relay, key, "once").code == 250
+    assert net.wait_until(lambda: relay.api.calls("send"), 10)
+    relay.postfix.kill("lmtp")
+    assert relay.daemon.terminate() == 0
+    relay.daemon.start()
+    relay.postfix.deliver_all()
+    assert subjects(relay) == ["once"]
+    assert len(relay.api.calls("send")) == 1
+
+
+# --- what the queue needs to go on ------------------------------------------
+
+
+def waits(relay, key):
+    """A message that waits in the queue."""
+    relay.api.fault("send", status=503)
+    reply = send(relay, key, "waits", sender="w@origin.example")
+    assert event_of(relay, reply)["result"] == "queued"
+    return reply
+
+
+def test_another_secret(own):
+    """What was sealed waits until the secret is back."""
+    key = own.new_key()
+    waits(own, key)
+    own.daemon.stop()
+    own.api.heal()
+    own.api.forget()
+    before = own.daemon.secret.read_text()
+    own.daemon.secret.write_text("another " * 8)
+    own.daemon.start()
+    own.postfix.flush()
+    own.daemon.wait_for_log("cannot be read: was secret_file replaced")
+    own.daemon.stop()
+    assert own.postfix.queue_ids() and own.api.sends == []
+    own.daemon.secret.write_text(before)
+    own.daemon.start()
+    own.postfix.deliver_all()
+    assert subjects(own) == ["waits"]
+
+
+def test_a_disabled_key_s_mail_waits(own):
+    key, key_id, _ = own.local_key()
+    waits(own, key)
+    own.daemon.ctl("key", "disable", key_id)
+    own.api.heal()
+    own.api.forget()
+    own.postfix.flush()
+    own.daemon.wait_for_log("The API key is disabled")
+    assert own.postfix.queue_ids()
+    own.daemon.ctl("key", "enable", key_id)
+    own.postfix.deliver_all()
+    assert subjects(own) == ["waits"]
+
+
+def test_a_revoked_key_s_mail_is_bounced(own):
+    key, key_id, _ = own.local_key()
+    waits(own, key)
+    own.daemon.ctl("key", "revoke", key_id)
+    own.api.heal()
+    own.api.forget()
+    own.postfix.flush()
+    [bounce] = own.postfix.sink.wait_for("w@origin.example")
+    assert b"The API key was revoked" in bounce.data
+    own.postfix.deliver_all()
+    assert own.api.sends == []
+
+
+def test_the_account_s_key_of_today(own):
+    """The operator changed it while the message waited."""
+    key, _, account = own.local_key()
+    waits(own, key)
+    fresh = own.new_key(["main"])
+    file = own.dir / "fresh.key"
+    file.write_text(fresh + "\n")
+    own.daemon.ctl("key", "add", "--account", account, "--api-key-file", file)
+    own.api.heal()
+    own.api.forget()
+    own.postfix.deliver_all()
+    assert {r.key for r in own.api.calls("send")} == {fresh}
+
+
+def test_metrics_are_read_while_it_stops(relays):
+    port = net.free_port()
+    relay = relays(metrics_listen=f"inet:{port}@127.0.0.1")
+    stop = threading.Event()
+
+    def scrape():
+        while not stop.is_set():
+            try:
+                urllib.request.urlopen(
+                    f"http://127.0.0.1:{port}/metrics", timeout=1).read()
+            except (OSError, http.client.HTTPException):
+                pass
+
+    threads = [threading.Thread(target=scrape) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5):
+            assert relay.daemon.terminate() == 0
+            relay.daemon.start()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
