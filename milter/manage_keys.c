@@ -323,8 +323,8 @@ manage_key_rotate(struct manage *m)
 	code = make_key(m, &fresh);
 	if (code != EX_OK)
 		return code;
-	found = until <= now ? keystore_revoke(ks, id)
-			     : keystore_set_expires(ks, id, until);
+	/* Not removed: what it sent may wait in Postfix's queue. */
+	found = keystore_set_expires(ks, id, until);
 	if (found < 0)
 		return disk_failed(m);
 	report_text(&m->report, "old_key_id", id);
