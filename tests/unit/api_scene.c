@@ -123,6 +123,7 @@ note(const struct http_call *call)
 		.headers = need(strdup(dynbuf_str(&headers))),
 		.body = need(strdup(dynbuf_str(&body))),
 		.timeout_ms = call->timeout_ms,
+		.background = call->background,
 	};
 }
 

@@ -74,6 +74,7 @@ struct scene_call {
 	char *headers; /* one a line */
 	char *body;
 	unsigned timeout_ms;
+	bool background;
 };
 size_t scene_calls(void);
 const struct scene_call *scene_call(size_t i);

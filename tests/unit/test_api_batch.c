@@ -70,6 +70,7 @@ prepare(struct run *r, struct scene *s, size_t n)
 		.outgoing = r->outgoing,
 		.submission = r->submission,
 		.call_ms = CALL_MS,
+		.begin_by_ms = clock_ms() + DEADLINE_MS,
 		.deadline_ms = clock_ms() + DEADLINE_MS,
 		.done = on_done,
 		.arg = r,
@@ -109,10 +110,33 @@ run_by_hand(struct run *r, enum scene_order order)
 	scene_answer_all(order);
 }
 
+/* Nobody is called for it any more. */
+static void
+assert_released(const struct run *r, size_t i)
+{
+	struct sent_memory *sent = r->scene->services.sent;
+	struct sent_claim claim;
+
+	submission_key(r->submission, r->outgoing->recipients[i].email,
+		       claim.key);
+	switch (sent_memory_claim(sent, &claim)) {
+	case SENT_NOT:
+		sent_memory_release(sent, &claim, false);
+		break;
+	case SENT_ALREADY:
+		break;
+	case SENT_UNDER_WAY:
+	default:
+		fail_msg("recipient %zu is still claimed", i);
+	}
+}
+
 static void
 end(struct run *r)
 {
 	assert_int_equal(r->done, 1);
+	for (size_t i = 0; i < r->outgoing->n_recipients; i++)
+		assert_released(r, i);
 	assert_int_equal(scene_waiting(), 0);
 	assert_false(scene_is_probing(r->scene));
 	api_batch_free(&r->batch);
@@ -271,7 +295,10 @@ static const struct outcome_row {
 	  "451 4.4.1 ", "later", NOT_CALLED },
 	{ "full", { HTTP_QUEUE_FULL, 0, "", 0, false }, false, "o",
 	  "451 4.4.1 ", "later", NOT_CALLED },
-	/* on_ambiguous = accept is about what was sent and not answered. */
+	{ "no room", { HTTP_NO_ROOM, 0, "", 0, false }, false, "o",
+	  "451 4.4.1 ", "later", NOT_CALLED },
+	/* on_ambiguous = accept is about what was sent and not answered, or
+	 * in other words than the API's. */
 	{ "accept: not sent", { HTTP_NO_ANSWER, 0, "", 0, false }, true, "o",
 	  "451 4.4.1 ", "later", FAILURE },
 	{ "accept: sent", { HTTP_NO_ANSWER, 0, "", 0, true }, true, "a", "",
@@ -282,15 +309,22 @@ static const struct outcome_row {
 	  true, "o", "451 4.4.1 ", "later", FAILURE },
 	{ "accept: too long", { HTTP_TOO_LONG, 0, "", 0, true }, true, "a", "",
 	  "assumed", FAILURE },
-	{ "accept: stopped, sent", { HTTP_STOPPED, 0, "", 0, true }, true, "a",
-	  "", "assumed", NOT_CALLED },
+	/* It was we who cut it. */
+	{ "accept: stopped, sent", { HTTP_STOPPED, 0, "", 0, true }, true, "o",
+	  "451 4.4.1 ", "later", NOT_CALLED },
+	{ "accept: no room", { HTTP_NO_ROOM, 0, "", 0, false }, true, "o",
+	  "451 4.4.1 ", "later", NOT_CALLED },
 	{ "accept: stopped", { HTTP_STOPPED, 0, "", 0, false }, true, "o",
 	  "451 4.4.1 ", "later", NOT_CALLED },
 	{ "accept: 500", { HTTP_ANSWERED, 500, "", 0, true }, true, "o",
 	  "451 4.4.2 ", "later", FAILURE },
 	{ "accept: 400", { HTTP_ANSWERED, 400, "", 0, true }, true, "r",
 	  "550 5.6.0 ", "refused", 0 },
-	{ "accept: 200, not ok", { HTTP_ANSWERED, 200, "", 0, true }, true, "o",
+	{ "accept: 200, not ok", { HTTP_ANSWERED, 200, "", 0, true }, true, "a",
+	  "", "assumed", 0 },
+	{ "accept: 302", { HTTP_ANSWERED, 302, "", 0, true }, true, "o",
+	  "451 4.3.5 ", "misfit", MISFIT },
+	{ "accept: 404", { HTTP_ANSWERED, 404, "", 0, true }, true, "o",
 	  "451 4.3.5 ", "misfit", MISFIT },
 };
 
@@ -423,6 +457,14 @@ test_request(void **state)
 	assert_non_null(strstr(first->headers,
 			       "Content-Type: application/json\n"));
 	assert_int_equal(first->timeout_ms, CALL_MS);
+	assert_false(first->background);
+	end(&r);
+	/* Those who wait come first. */
+	scene_script("a");
+	prepare(&r, s, 1);
+	r.settings.may_wait = true;
+	run_by_hand(&r, SCENE_FIRST);
+	assert_true(scene_call(0)->background);
 	end(&r);
 }
 
@@ -600,6 +642,47 @@ test_known_is_counted(void **state)
 	}
 }
 
+/* The same message twice at the same time: whom one calls the other does not,
+ * and goes on with the rest. */
+static void
+test_under_way(void **state)
+{
+	static const char in_between[] = "451 4.4.5 The same message is being";
+	struct scene *s = *state;
+
+	for (int i = 0; i < 4; i++) {
+		struct run first, second, third;
+
+		scene_script(i & 1 ? "aoa" : "aaa");
+		scene_health(s, SCENE_UP);
+		prepare(&first, s, 2);
+		prepare(&second, s, 3);
+		prepare(&third, s, 2);
+		memcpy(second.submission, first.submission,
+		       sizeof(first.submission));
+		memcpy(third.submission, first.submission,
+		       sizeof(first.submission));
+		second.settings.first_alone = (i & 2) != 0;
+		start(&first);
+		start(&second);
+		scene_assert_called("under way", "012");
+		scene_answer_all(SCENE_LAST);
+		assert_states(&first, "first", i & 1 ? "ao" : "aa");
+		assert_reply(&second, "second", 0, in_between);
+		assert_reply(&second, "second", 1, in_between);
+		assert_int_equal(api_batch_state(second.batch, 0), BATCH_OPEN);
+		assert_int_equal(api_batch_state(second.batch, 2),
+				 BATCH_ACCEPTED);
+		/* When it is over, what came of it is known. */
+		run_by_hand(&third, SCENE_FIRST);
+		assert_int_equal(scene_calls(), i & 1 ? 4 : 3);
+		assert_states(&third, "third", i & 1 ? "ao" : "aa");
+		end(&first);
+		end(&second);
+		end(&third);
+	}
+}
+
 /* --- how many at once ----------------------------------------------------- */
 
 static void
@@ -688,7 +771,7 @@ test_deadline_is_over(void **state)
 		scene_health(s, SCENE_PROBE);
 		prepare(&r, s, 3);
 		remember(&r, 1);
-		r.settings.deadline_ms = clock_ms();
+		r.settings.begin_by_ms = clock_ms();
 		r.settings.first_alone = first_alone;
 		r.settings.may_wait = true;
 		run_by_hand(&r, SCENE_FIRST);
@@ -709,9 +792,10 @@ test_deadline_passes(void **state)
 	struct run r;
 
 	prepare(&r, *state, 100);
-	r.settings.deadline_ms = clock_ms() + 50;
+	r.settings.begin_by_ms = clock_ms() + 50;
+	r.settings.deadline_ms = clock_ms() + 1000;
 	start(&r);
-	assert_in_range(scene_call(0)->timeout_ms, 1, 50);
+	assert_in_range(scene_call(0)->timeout_ms, 900, 1000);
 	nanosleep(&pause, NULL);
 	scene_answer_all(SCENE_FIRST);
 	assert_int_equal(scene_calls(), API_BATCH_PARALLEL);
@@ -796,22 +880,50 @@ test_health(void **state)
 	}
 }
 
-/* Failures in a row open the circuit, and nobody else is called. */
+/* What fails for one message may be the message: it counts once, and all of it
+ * is tried. Failures of several in a row open the circuit. */
 static void
 test_circuit_opens(void **state)
 {
 	struct scene *s = *state;
-	struct run r;
 
-	scene_script("o");
-	prepare(&r, s, 100);
-	run_by_hand(&r, SCENE_FIRST);
-	assert_true(scene_is_open(s));
-	/* When the fifth of the first sixteen is told, four more are begun. */
-	assert_int_equal(scene_calls(),
-			 API_BATCH_PARALLEL + HEALTH_FAILURES - 1);
-	assert_reply(&r, "open", 99, "451 4.4.1 The API does not answer");
-	end(&r);
+	for (unsigned i = 1; i <= HEALTH_FAILURES; i++) {
+		struct run r;
+
+		scene_script("o");
+		prepare(&r, s, 100);
+		run_by_hand(&r, SCENE_ANY);
+		assert_int_equal(failures(s), i);
+		if (i < HEALTH_FAILURES) {
+			assert_int_equal(scene_calls(), 100);
+			assert_false(scene_is_open(s));
+		} else {
+			/* Who is under way ends, nobody else begins. */
+			assert_int_equal(scene_calls(), API_BATCH_PARALLEL);
+			assert_true(scene_is_open(s));
+			assert_reply(&r, "open", 99,
+				     "451 4.4.1 The API does not answer");
+		}
+		end(&r);
+	}
+}
+
+/* An answer in between is an answer. */
+static void
+test_circuit_stays_closed(void **state)
+{
+	struct scene *s = *state;
+
+	for (unsigned i = 0; i < 2 * HEALTH_FAILURES; i++) {
+		struct run r;
+
+		scene_script(i % 3 == 2 ? "r" : "oa");
+		prepare(&r, s, 3);
+		run_by_hand(&r, SCENE_LAST);
+		assert_int_equal(scene_calls(), 3);
+		assert_false(scene_is_open(s));
+		end(&r);
+	}
 }
 
 /* Two of one key are told to pause; the next batch of that key waits, that of
@@ -966,6 +1078,7 @@ main(void)
 		TEST(test_idempotency_keys),
 		TEST(test_who_is_called),
 		TEST(test_known_is_counted),
+		TEST(test_under_way),
 		TEST(test_parallel),
 		TEST(test_parallel_after_the_first),
 		TEST(test_key_wrong_in_between),
@@ -973,6 +1086,7 @@ main(void)
 		TEST(test_deadline_passes),
 		TEST(test_health),
 		TEST(test_circuit_opens),
+		TEST(test_circuit_stays_closed),
 		TEST(test_pause),
 		TEST(test_too_large),
 		TEST(test_thousand),

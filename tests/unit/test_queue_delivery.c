@@ -1161,6 +1161,8 @@ tear_down(void **state)
 {
 	struct scene *s = *state;
 
+	/* A delivery ends a moment after its answer. */
+	scene_stop_thread();
 	assert_int_equal(s->services.deliveries, 0);
 	scene_stop(s);
 	free(*state);
