@@ -14,7 +14,6 @@ import re
 import smtplib
 import threading
 import time
-from collections import Counter
 from contextlib import contextmanager
 
 import pytest
