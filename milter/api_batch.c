@@ -127,6 +127,8 @@ api_batch_skip(struct api_batch *b, size_t recipient)
 
 /* --- one call ------------------------------------------------------------- */
 
+static const char too_many[] = "Too many calls are under way";
+
 static const struct {
 	const char *word; /* in the log */
 	enum metrics_call metric;
@@ -228,7 +230,20 @@ tell_health(struct api_batch *b, const struct slot *s)
 				s->advice, s->call.status, s->call.retry_after,
 				clock_ms());
 	else
-		api_health_not_called(b->service->health, s->advice);
+		api_health_no_news(b->service->health, s->advice);
+}
+
+/* The call that is over was made alone, to see what the API says. */
+static bool
+stands_for_all(const struct api_batch *b)
+{
+	return b->window == 1 && b->settings.first_alone;
+}
+
+static bool
+is_last_under_way(const struct api_batch *b)
+{
+	return b->under_way == 1;
 }
 
 static void
@@ -253,43 +268,45 @@ settle(struct api_batch *b, struct slot *s, const struct api_outcome *o)
 		/* fall through */
 	case API_LATER:
 		set_state(b, s->recipient, BATCH_OPEN, &o->reply);
-		/* Who was to be called alone stands for all. */
-		if (b->window == 1 && b->settings.first_alone) {
+		if (stands_for_all(b)) {
 			b->stopped = true;
 			b->later = o->reply;
 		}
 		break;
 	}
-	if (b->under_way == 1)
+	if (is_last_under_way(b))
 		b->window = API_BATCH_PARALLEL;
 }
 
-/* Reads the answer of a call that is over. */
+/* What became of a call that is over; logged and counted. Touches nothing that
+ * the lock guards: a log may be slow. */
 static void
-read_answer(struct api_batch *b, struct slot *s)
+read_answer(const struct api_batch *b, struct slot *s, struct api_outcome *o)
 {
 	bool answered = s->call.result == HTTP_ANSWERED;
 	const char *word;
 	enum metrics_call metric;
-	struct api_outcome o;
 
 	/* An API may say the key back, in words for the client and the log. */
 	identity_hide_key(s->call.answer.data, s->call.answer.len,
 			  b->settings.key);
 	api_outcome(b->settings.api->format, answered ? s->call.status : 0,
-		    dynbuf_str(&s->call.answer), s->call.answer.len, &o);
-	word = results[o.kind].word;
-	metric = results[o.kind].metric;
+		    dynbuf_str(&s->call.answer), s->call.answer.len, o);
+	word = results[o->kind].word;
+	metric = results[o->kind].metric;
 	if (b->settings.api->accept_ambiguous &&
-	    is_ambiguous(&s->call, o.kind)) {
-		o.kind = API_ACCEPTED;
+	    is_ambiguous(&s->call, o->kind)) {
+		o->kind = API_ACCEPTED;
 		word = "assumed";
 		metric = METRICS_CALL_ASSUMED;
+	} else if (!was_called(&s->call)) {
+		smtp_reply_set(&o->reply, 451, "4.3.2", "%s",
+			       s->call.result == HTTP_STOPPED
+				   ? "The relay is stopping"
+				   : too_many);
 	}
-	tell_health(b, s);
 	metrics_call(b->settings.services->metrics, metric);
-	log_call(b, s, word, &o);
-	settle(b, s, &o);
+	log_call(b, s, word, o);
 }
 
 static void
@@ -302,6 +319,18 @@ slot_release(struct api_batch *b, struct slot *s)
 }
 
 static void on_call_done(struct http_call *call);
+
+/* How long a call of the queue may wait for a connection: until it would be
+ * cut by the batch's deadline. */
+static unsigned
+wait_ms(const struct api_batch *b, int64_t left_ms)
+{
+	if (!b->settings.may_wait)
+		return 0;
+	return left_ms > b->settings.call_ms
+		   ? (unsigned)(left_ms - b->settings.call_ms)
+		   : 1;
+}
 
 /* False: the request cannot be written. */
 static bool
@@ -331,8 +360,8 @@ slot_prepare(struct slot *s, int64_t left_ms)
 		.body = { { s->piece.data, s->piece.len },
 			  { b->shared.data, b->shared.len } },
 		.timeout_ms = left_ms < most ? (unsigned)left_ms : most,
+		.wait_ms = wait_ms(b, left_ms),
 		.answer_max = API_ANSWER_MAX,
-		.background = b->settings.may_wait,
 		.done = on_call_done,
 		.arg = s,
 	};
@@ -384,12 +413,11 @@ call_one(struct api_batch *b, struct slot *s, int64_t left_ms)
 			b->window = 1;
 		return true;
 	}
-	api_health_not_called(b->service->health, s->advice);
+	api_health_no_news(b->service->health, s->advice);
 	dynbuf_clear(&s->piece);
-	stop_because(b, s->recipient, 451, "4.3.2",
-		     "Too many calls are under way");
+	stop_because(b, s->recipient, 451, "4.3.2", too_many);
 	log_warning(b->settings.queue_id, "call api=%s result=later error=\"%s\"",
-		    b->settings.api->name, "too many calls are under way");
+		    b->settings.api->name, too_many);
 	return false;
 }
 
@@ -472,10 +500,13 @@ on_call_done(struct http_call *call)
 {
 	struct slot *s = call->arg;
 	struct api_batch *b = s->batch;
+	struct api_outcome o;
 	bool over;
 
+	read_answer(b, s, &o);
 	lock(b);
-	read_answer(b, s);
+	tell_health(b, s);
+	settle(b, s, &o);
 	slot_release(b, s);
 	b->under_way--;
 	over = pump(b);
@@ -537,6 +568,13 @@ api_batch_start(struct api_batch *b)
 }
 
 /* --- what came of it ------------------------------------------------------ */
+
+bool
+api_batch_is_untried(const struct api_batch *b, size_t i)
+{
+	return b->recipients[i].state == BATCH_OPEN &&
+	       b->recipients[i].reply == NULL;
+}
 
 enum batch_state
 api_batch_state(const struct api_batch *b, size_t i)

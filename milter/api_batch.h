@@ -71,6 +71,9 @@ enum batch_state api_batch_state(const struct api_batch *b, size_t recipient);
 const struct smtp_reply *api_batch_reply(const struct api_batch *b,
 					 size_t recipient);
 
+/* OPEN, and nothing is known of that recipient in particular. */
+bool api_batch_is_untried(const struct api_batch *b, size_t recipient);
+
 struct api_batch_counts {
 	size_t accepted, refused, open;
 	/* Whose reply says why, when refused > 0: a wrong key's, else the

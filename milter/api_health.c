@@ -253,7 +253,7 @@ api_health_told(struct api_health *h, const char *key_id,
 }
 
 void
-api_health_not_called(struct api_health *h, enum health_advice advice)
+api_health_no_news(struct api_health *h, enum health_advice advice)
 {
 	if (advice != HEALTH_PROBE)
 		return;

@@ -55,8 +55,8 @@ void api_health_told(struct api_health *h, const char *key_id,
 		     enum health_advice advice, unsigned status,
 		     unsigned retry_after, int64_t now);
 
-/* The probe was not made after all. */
-void api_health_not_called(struct api_health *h, enum health_advice advice);
+/* A call was not made after all, or says nothing new: a probe is given back. */
+void api_health_no_news(struct api_health *h, enum health_advice advice);
 
 struct api_health_state {
 	bool open;

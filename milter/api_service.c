@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api_batch.h"
 #include "api_health.h"
 #include "config.h"
 #include "http_pool.h"
+#include "lmtp_agent.h"
 #include "need.h"
 
 static int
@@ -16,6 +18,7 @@ start_one(struct api_service *s, const struct config *c,
 	const struct http_pool_settings settings = {
 		.connections = api->connections,
 		.queue = 2 * c->direct_limit + api->connections,
+		.background = LMTP_CONNECTIONS_MAX * API_BATCH_PARALLEL,
 		.connect_timeout_ms = api->connect_timeout_ms,
 		.ca_file = api->ca_file,
 		.user_agent = "txmilter/" TXMILTER_VERSION,

@@ -17,6 +17,7 @@
 #include "key_check.h"
 #include "log.h"
 #include "policy/account.h"
+#include "policy/api.h"
 #include "policy/outgoing.h"
 #include "policy/route.h"
 #include "pool_wake.h"
@@ -105,20 +106,35 @@ static void
 conclude(struct handoff *h, const struct api_batch *b)
 {
 	struct api_batch_counts c;
+	struct api_tally tally;
 
 	api_batch_counts(b, &c);
 	h->accepted = c.accepted;
 	if (c.key_wrong)
 		key_check_refused(h->services->keys, h->identity->account->id,
 				  h->identity->key, h->identity->local);
-	if (c.accepted == h->outgoing->n_recipients)
+	tally = (struct api_tally){
+		.recipients = h->outgoing->n_recipients,
+		.accepted = c.accepted,
+		.refused = c.refused,
+		.open = c.open,
+		.key_wrong = c.key_wrong,
+		.misfit = c.misfit,
+	};
+	switch (api_conclude(&tally)) {
+	case API_ALL_SENT:
 		h->kind = HANDOFF_SENT;
-	else if (c.accepted == 0 && (c.open == 0 || c.key_wrong))
+		break;
+	case API_ALL_REFUSED:
 		reply_refused(h, b, &c);
-	else if (c.accepted == 0 && c.refused == 0 && c.misfit)
+		break;
+	case API_NOT_OURS:
 		h->reply = *api_batch_reply(b, 0);
-	else
+		break;
+	case API_REST_QUEUED:
 		handoff_queue_rest(h, b);
+		break;
+	}
 }
 
 static void

@@ -73,6 +73,7 @@ fill(struct plan *p, const struct handoff *h)
 
 	memcpy(p->submission, h->submission, sizeof(p->submission));
 	crypto_hash(o->html != NULL ? o->html : "", o->html_len, p->content);
+	p->body_version = PLAN_BODY_VERSION;
 	p->local = id->local;
 	p->accepted = (int64_t)time(NULL);
 	return copy(p->queue_id, sizeof(p->queue_id), h->queue_id) &&

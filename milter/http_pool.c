@@ -66,6 +66,7 @@ struct call_list {
 struct http_pool {
 	unsigned connections;
 	unsigned queue;
+	unsigned background_queue;
 	unsigned connect_timeout_ms;
 	char *ca_file;
 	char *user_agent;
@@ -73,9 +74,11 @@ struct http_pool {
 	int epoll;
 	int wake; /* eventfd: something was submitted, or stop */
 
-	pthread_mutex_t lock; /* guards submitted, state, stopping */
+	pthread_mutex_t lock; /* guards submitted, state,
+				 background_calls, stopping */
 	struct call_list submitted;
 	struct http_pool_state state;
+	unsigned background_calls;
 	bool stopping;
 	bool ended; /* of who stops it */
 
@@ -84,6 +87,7 @@ struct http_pool {
 	struct slot *slots;
 	struct slot *free;
 	struct call_list waiting, background;
+	unsigned turns;
 	uint64_t timer_ms;    /* when curl wants to be called */
 	uint64_t deadline_ms; /* no call's deadline is before */
 };
@@ -198,6 +202,8 @@ list_move(struct call_list *to, struct call_list *from)
 static uint64_t
 deadline_of(const struct http_call *call)
 {
+	if (call->wait_ms > 0)
+		return call->started_ms + call->timeout_ms;
 	return call->submitted_ms + call->timeout_ms;
 }
 
@@ -205,6 +211,8 @@ deadline_of(const struct http_call *call)
 static uint64_t
 start_by(const struct http_call *call)
 {
+	if (call->wait_ms > 0)
+		return call->submitted_ms + call->wait_ms;
 	return call->submitted_ms + call->timeout_ms / 2;
 }
 
@@ -239,6 +247,7 @@ finish(struct http_pool *pool, struct http_call *call, enum http_result result)
 	}
 	lock(pool);
 	pool->state.calls--;
+	pool->background_calls -= call->wait_ms > 0;
 	pool->state.total++;
 	pool->state.failed += result != HTTP_ANSWERED;
 	unlock(pool);
@@ -602,7 +611,7 @@ collect(struct http_pool *pool)
 	while ((call = list_pop(&fresh)) != NULL) {
 		if (start_by(call) < pool->deadline_ms)
 			pool->deadline_ms = start_by(call);
-		list_push(call->background ? &pool->background : &pool->waiting,
+		list_push(call->wait_ms > 0 ? &pool->background : &pool->waiting,
 			  call);
 	}
 	return !stopping;
@@ -614,13 +623,22 @@ is_waited_for(const struct http_pool *pool)
 	return pool->waiting.head != NULL || pool->background.head != NULL;
 }
 
+static struct call_list *
+next_line(struct http_pool *pool)
+{
+	bool share = ++pool->turns % HTTP_POOL_SHARE == 0;
+
+	if (pool->background.head != NULL &&
+	    (pool->waiting.head == NULL || share))
+		return &pool->background;
+	return &pool->waiting;
+}
+
 static void
 start_waiting(struct http_pool *pool)
 {
 	while (is_waited_for(pool) && pool->free != NULL) {
-		struct http_call *call = list_pop(pool->waiting.head != NULL
-						      ? &pool->waiting
-						      : &pool->background);
+		struct http_call *call = list_pop(next_line(pool));
 		struct slot *slot;
 
 		if (!is_sendable(call)) {
@@ -629,6 +647,9 @@ start_waiting(struct http_pool *pool)
 			continue;
 		}
 		slot = slot_take(pool);
+		call->started_ms = now_ms();
+		if (deadline_of(call) < pool->deadline_ms)
+			pool->deadline_ms = deadline_of(call);
 		if (!slot_start(slot, call)) {
 			set_error(call, "libcurl refused the request");
 			slot_refresh(slot);
@@ -828,6 +849,7 @@ pool_new(const struct http_pool_settings *settings)
 
 	pool->connections = settings->connections;
 	pool->queue = settings->queue;
+	pool->background_queue = settings->background;
 	pool->connect_timeout_ms = settings->connect_timeout_ms;
 	pool->ca_file = copy_string(settings->ca_file);
 	pool->user_agent = copy_string(settings->user_agent);
@@ -987,6 +1009,17 @@ refuse(struct http_call *call, bool stopping)
 	return -1;
 }
 
+/* Under the lock. */
+static bool
+is_full(const struct http_pool *pool, const struct http_call *call)
+{
+	unsigned others = pool->state.calls - pool->background_calls;
+
+	return call->wait_ms > 0
+		   ? pool->background_calls >= pool->background_queue
+		   : others >= pool->queue;
+}
+
 int
 http_pool_submit(struct http_pool *pool, struct http_call *call)
 {
@@ -995,10 +1028,11 @@ http_pool_submit(struct http_pool *pool, struct http_call *call)
 	call_init(call);
 	lock(pool);
 	stopping = pool->stopping;
-	full = pool->state.calls >= pool->queue;
+	full = is_full(pool, call);
 	asleep = pool->submitted.head == NULL;
 	if (!stopping && !full) {
 		pool->state.calls++;
+		pool->background_calls += call->wait_ms > 0;
 		list_push(&pool->submitted, call);
 	}
 	unlock(pool);

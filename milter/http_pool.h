@@ -11,12 +11,13 @@
  * even when a kept-alive connection turns out to be dead: whether to repeat
  * is decided by who knows if that is safe. (GET may be repeated by curl.)
  *
- * Every call ends by its own deadline, time in the queue included. A call that
- * has found no connection when half of its time is over is not made: one that
- * is cut because it began late may have had effect. The queue is bounded: submit
- * refuses when it is full. Calls that nobody waits for come after the others.
- * Thread-safe. `done` runs in the
- * pool's thread and must not block.
+ * Every call ends by its own deadline. A call that has found no connection when
+ * half of its time is over is not made: one that is cut because it began late
+ * may have had effect. The queue is bounded: submit refuses when it is full.
+ * Calls that nobody waits for have a queue of their own, and get a connection
+ * when no other call wants it, and every HTTP_POOL_SHARE-th time before others.
+ *
+ * Thread-safe. `done` runs in the pool's thread and must not block.
  */
 #ifndef TXM_MILTER_HTTP_POOL_H
 #define TXM_MILTER_HTTP_POOL_H
@@ -27,12 +28,17 @@
 
 #include "policy/dynbuf.h"
 
+/* So that a backlog shrinks while clients keep coming. */
+#define HTTP_POOL_SHARE 4
+
 struct http_pool;
 
 struct http_pool_settings {
 	unsigned connections; /* open at once, over all hosts, and calls
 				 under way; the others wait their turn */
 	unsigned queue;	      /* calls under way or waiting, at most */
+	unsigned background;  /* the same of calls that nobody waits for; 0:
+				 there are none */
 	unsigned connect_timeout_ms;
 	const char *ca_file; /* NULL: the system's */
 	const char *user_agent;
@@ -77,8 +83,10 @@ struct http_call {
 				       or LF in one the call is not made */
 	struct http_piece body[2];
 	unsigned timeout_ms;
+	/* Nobody waits for it: it may wait so long for a connection, and its
+	 * timeout begins when it has one. 0: somebody waits. */
+	unsigned wait_ms;
 	size_t answer_max;
-	bool background; /* nobody waits: others go first */
 	void (*done)(struct http_call *call); /* submit only */
 	void *arg;			      /* the caller's */
 
@@ -92,6 +100,7 @@ struct http_call {
 	unsigned elapsed_ms;
 	struct http_call *next; /* the pool's */
 	uint64_t submitted_ms;	/* the pool's */
+	uint64_t started_ms;	/* the pool's */
 };
 
 /* NULL and *error_r (static) when it cannot start. */

@@ -498,7 +498,7 @@ static const struct metric metrics[] = {
 	  "Logins and header keys that were not accepted.", write_auth_failures,
 	  0 },
 	{ "txmilter_calls_total", "counter",
-	  "Recipients the API was called for, by what came of it.", write_calls,
+	  "Recipients the API was to be called for, by what came of it.", write_calls,
 	  0 },
 	{ "txmilter_deliveries_total", "counter",
 	  "Recipients out of the queue, by what Postfix was told.",

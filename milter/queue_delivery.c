@@ -211,6 +211,15 @@ why_not(const struct mail *m, size_t place)
 		   : api_batch_reply(m->batch, place);
 }
 
+/* Whom nobody was called for would hear what the others heard. */
+static bool
+shares_wrong_key(const struct mail *m, bool key_wrong, size_t place)
+{
+	return key_wrong &&
+	       m->plan->recipients[place].state == PLAN_OPEN &&
+	       api_batch_is_untried(m->batch, place);
+}
+
 static void
 reply_to(const struct mail *m, bool key_wrong, size_t place,
 	 struct smtp_reply *reply)
@@ -221,9 +230,8 @@ reply_to(const struct mail *m, bool key_wrong, size_t place,
 		smtp_reply_set(reply, 250, "2.0.0", "Accepted by the API");
 	else
 		*reply = *why;
-	/* 535 is an answer to AUTH, which Postfix would not expect here. Whom
-	 * nobody was called for would hear the same. */
-	if (reply->code == 535 || (reply->code < 500 && why != NULL && key_wrong))
+	/* 535 is an answer to AUTH, which Postfix would not expect here. */
+	if (reply->code == 535 || shares_wrong_key(m, key_wrong, place))
 		smtp_reply_set(reply, 550, "5.7.8", "%s",
 			       "The API key is wrong or revoked");
 }
@@ -425,6 +433,8 @@ is_of_plan(const struct mail *m)
 	uint8_t hash[CRYPTO_HASH_LEN];
 
 	_Static_assert(sizeof(hash) == PLAN_CONTENT_LEN, "a hash");
+	if (m->plan->body_version != PLAN_BODY_VERSION)
+		return true;
 	crypto_hash(o->html != NULL ? o->html : "", o->html_len, hash);
 	return crypto_equal(hash, m->plan->content, sizeof(hash));
 }

@@ -417,14 +417,6 @@ add(struct sent_memory *m, const uint8_t *key)
 		m->forgotten++;
 }
 
-void
-sent_memory_add(struct sent_memory *m, const uint8_t key[SENT_KEY_LEN])
-{
-	pthread_mutex_lock(&m->lock);
-	add(m, key);
-	pthread_mutex_unlock(&m->lock);
-}
-
 /* --- claims --------------------------------------------------------------- */
 
 /* Under the lock: where the claim of that key is, or would be. */

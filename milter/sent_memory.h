@@ -61,8 +61,8 @@ enum sent_state sent_memory_claim(struct sent_memory *m, struct sent_claim *c);
 void sent_memory_release(struct sent_memory *m, struct sent_claim *c,
 			 bool taken);
 
+/* Only to know. */
 bool sent_memory_has(struct sent_memory *m, const uint8_t key[SENT_KEY_LEN]);
-void sent_memory_add(struct sent_memory *m, const uint8_t key[SENT_KEY_LEN]);
 
 /* Writes what is pending; changes tables when it is time. now: seconds of the
  * real-time clock. 0, or -1 (logged): what was pending stays. */

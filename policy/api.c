@@ -92,3 +92,15 @@ api_key_answer(unsigned status)
 		return API_KEY_GOOD;
 	return status == 401 || status == 403 ? API_KEY_BAD : API_KEY_NO_IDEA;
 }
+
+enum api_conclusion
+api_conclude(const struct api_tally *t)
+{
+	if (t->accepted == t->recipients)
+		return API_ALL_SENT;
+	if (t->accepted > 0)
+		return API_REST_QUEUED;
+	if (t->open == 0 || t->key_wrong)
+		return API_ALL_REFUSED;
+	return t->refused == 0 && t->misfit ? API_NOT_OURS : API_REST_QUEUED;
+}

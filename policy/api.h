@@ -85,4 +85,22 @@ void api_outcome(const struct api_format *f, unsigned status, const char *body,
 
 enum api_key_answer api_key_answer(unsigned status);
 
+/* What became of a message's recipients while its client waited. */
+struct api_tally {
+	size_t recipients, accepted, refused, open;
+	bool key_wrong; /* the API does not know the key */
+	bool misfit;	/* it gave an answer that is our fault or its */
+};
+
+/* What becomes of the message. Whatever the API has for somebody is never
+ * answered with an error: the client would send it again. */
+enum api_conclusion {
+	API_ALL_SENT,
+	API_ALL_REFUSED, /* the client hears why */
+	API_NOT_OURS,	 /* nobody has it, for a wrong URL: the client comes
+			  * again, and an error in the log is noticed */
+	API_REST_QUEUED, /* who is done stays done */
+};
+enum api_conclusion api_conclude(const struct api_tally *t);
+
 #endif

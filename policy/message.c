@@ -14,7 +14,7 @@
 struct message {
 	char *sender;
 	GPtrArray *recipients; /* of char * */
-	GHashTable *seen;      /* recipients, domain in lower case */
+	GHashTable *seen;      /* recipients, in lower case */
 	GArray *headers;       /* of struct message_header */
 	unsigned header_count;
 	struct dynbuf names; /* of all headers, each with its NUL */
@@ -89,12 +89,7 @@ is_refused(const struct message *m)
 static char *
 recipient_key(const char *addr)
 {
-	char *key = g_strdup(addr);
-	char *at = strrchr(key, '@');
-
-	for (; at != NULL && *at != '\0'; at++)
-		*at = g_ascii_tolower(*at);
-	return key;
+	return g_ascii_strdown(addr, -1);
 }
 
 /* The set is made with the second recipient: most messages have one. */

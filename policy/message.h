@@ -45,7 +45,9 @@ struct trace;
  * first header. Then the body is read to its end. */
 void message_trace(struct message *m, struct trace *t);
 
-/* An envelope recipient, without angle brackets. Duplicates are one. */
+/* An envelope recipient, without angle brackets. Duplicates are one, and so are
+ * those that differ in upper and lower case only: to Postfix's queue they are
+ * (cleanup's duplicate filter). */
 void message_recipient(struct message *m, const char *addr);
 
 /* A header field, as the milter protocol gives it. */

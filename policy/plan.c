@@ -183,8 +183,10 @@ bool
 plan_write(const struct plan *p, struct dynbuf *out)
 {
 	return dynbuf_addf(out,
-			   "{\"version\":%d,\"accepted\":%lld,\"local\":%s",
-			   PLAN_VERSION, (long long)p->accepted,
+			   "{\"version\":%d,\"body_version\":%lld,"
+			   "\"accepted\":%lld,\"local\":%s",
+			   PLAN_VERSION, (long long)p->body_version,
+			   (long long)p->accepted,
 			   p->local ? "true" : "false") &&
 	       add_bytes(out, "submission", p->submission,
 			 PLAN_SUBMISSION_LEN) &&
@@ -357,6 +359,8 @@ read_all(struct plan *p, const struct json_object *json)
 
 	return json_object_int(json, "version", &version) == JSON_FOUND &&
 	       version == PLAN_VERSION &&
+	       json_object_int(json, "body_version", &p->body_version) ==
+		   JSON_FOUND &&
 	       json_object_int(json, "accepted", &p->accepted) == JSON_FOUND &&
 	       json_object_bool(json, "local", &p->local) == JSON_FOUND &&
 	       read_bytes(json, "submission", p->submission,

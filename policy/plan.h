@@ -26,6 +26,9 @@ struct outgoing;
 #define PLAN_MAX (4 * 1024 * 1024)
 #define PLAN_SUBMISSION_LEN 16
 #define PLAN_CONTENT_LEN 32
+/* To be raised when the same body comes to other bytes than before (charsets,
+ * text as HTML): then `content` of older plans is not looked at. */
+#define PLAN_BODY_VERSION 1
 #define PLAN_QUEUE_ID_MAX 64
 #define PLAN_NAME_MAX 64
 #define PLAN_KEY_MAX 256
@@ -45,6 +48,7 @@ struct plan {
 	unsigned char submission[PLAN_SUBMISSION_LEN];
 	/* A hash of what is sent of the body: a plan is of one message. */
 	unsigned char content[PLAN_CONTENT_LEN];
+	int64_t body_version; /* PLAN_BODY_VERSION of who wrote it */
 	char queue_id[PLAN_QUEUE_ID_MAX + 1]; /* where it was accepted */
 	char account[ACCOUNT_ID_MAX + 1];
 	char key_id[PLAN_NAME_MAX + 1];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "requeue.h"
 
+#include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -75,14 +76,21 @@ is_ours(const char *name)
 	return has_prefix(name, REQUEUE_OWN_PREFIX);
 }
 
-static unsigned
-nth_of_name(const struct message *m, size_t i)
+/* Of each header which of its name it is, from 1; g_free(). */
+static unsigned *
+count_names(const struct message *m)
 {
-	const char *name = message_header_name(m, i);
-	unsigned nth = 1;
+	size_t n = message_n_headers(m);
+	unsigned *nth = g_new(unsigned, n + 1);
+	g_autoptr(GHashTable) seen =
+	    g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
-	for (size_t k = 0; k < i; k++)
-		nth += strcasecmp(message_header_name(m, k), name) == 0;
+	for (size_t i = 0; i < n; i++) {
+		char *name = g_ascii_strdown(message_header_name(m, i), -1);
+
+		nth[i] = GPOINTER_TO_UINT(g_hash_table_lookup(seen, name)) + 1;
+		g_hash_table_insert(seen, name, GUINT_TO_POINTER(nth[i]));
+	}
 	return nth;
 }
 
@@ -91,12 +99,13 @@ static void
 delete_others(const struct message *m, stays_fn *stays, const void *arg,
 	      struct edits *e)
 {
+	g_autofree unsigned *nth = count_names(m);
+
 	for (size_t i = message_n_headers(m); i-- > 0;) {
 		const char *name = message_header_name(m, i);
-		unsigned nth = nth_of_name(m, i);
 
-		if (!stays(arg, name, nth))
-			edits_delete(e, name, nth);
+		if (!stays(arg, name, nth[i]))
+			edits_delete(e, name, nth[i]);
 	}
 }
 

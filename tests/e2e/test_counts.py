@@ -30,7 +30,7 @@ pytestmark = pytest.mark.counts
 SECONDS = int(os.environ.get("TXMILTER_COUNT_SECONDS", 120))
 DOWN_SECONDS = int(os.environ.get("TXMILTER_DOWN_SECONDS", 30))
 RATE = 60  # messages a second: what a slow machine keeps up with, too
-DRAIN_SECONDS = 120
+DRAIN_SECONDS = 120 + DOWN_SECONDS
 ROUTES = ("now", "soon")
 
 

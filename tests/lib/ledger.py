@@ -29,7 +29,7 @@ class Ledger:
                  transports=()):
         self.name = name
         self.load = load
-        self.arrived = Counter({k: n for k, n in api.taken.items()
+        self.arrived = Counter({k: n for k, n in api.taken.copy().items()
                                 if self._ours(k[0])})
         self.stray = [("garbled", g[:200]) for g in api.garbled]
         self.ndrs = Counter()

@@ -123,7 +123,7 @@ note(const struct http_call *call)
 		.headers = need(strdup(dynbuf_str(&headers))),
 		.body = need(strdup(dynbuf_str(&body))),
 		.timeout_ms = call->timeout_ms,
-		.background = call->background,
+		.background = call->wait_ms > 0,
 	};
 }
 
@@ -550,7 +550,7 @@ scene_is_probing(const struct scene *s)
 	enum health_advice advice =
 	    api_health_ask(*health_of(s), "nobody", true, later);
 
-	api_health_not_called(*health_of(s), advice);
+	api_health_no_news(*health_of(s), advice);
 	return advice == HEALTH_DOWN;
 }
 
@@ -714,4 +714,14 @@ scene_metric(const struct scene *s, const char *name)
 	if (at == NULL)
 		fail_msg("no metric %s", name);
 	return strtoul(at + strlen(name), NULL, 10);
+}
+
+void
+scene_remember(struct scene *s, const uint8_t *key)
+{
+	struct sent_claim claim = { 0 };
+
+	memcpy(claim.key, key, SENT_KEY_LEN);
+	insist(sent_memory_claim(s->services.sent, &claim) == SENT_NOT);
+	sent_memory_release(s->services.sent, &claim, true);
 }

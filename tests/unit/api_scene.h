@@ -128,4 +128,7 @@ struct scene_refused {
 };
 extern struct scene_refused scene_refused;
 
+/* The API has taken that already (SENT_KEY_LEN bytes). */
+void scene_remember(struct scene *s, const uint8_t *key);
+
 #endif

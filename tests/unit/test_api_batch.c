@@ -161,7 +161,7 @@ remember(const struct run *r, size_t i)
 	uint8_t key[SUBMISSION_KEY_LEN];
 
 	submission_key(r->submission, r->outgoing->recipients[i].email, key);
-	sent_memory_add(r->scene->services.sent, key);
+	scene_remember(r->scene, key);
 }
 
 /* The states as letters: accepted, refused, open, skipped. A reply fits its
@@ -290,13 +290,13 @@ static const struct outcome_row {
 	{ "too long", { HTTP_TOO_LONG, 0, "", 0, true }, false, "o",
 	  "451 4.4.1 ", "later", FAILURE },
 	{ "stopped", { HTTP_STOPPED, 0, "", 0, false }, false, "o",
-	  "451 4.4.1 ", "later", NOT_CALLED },
+	  "451 4.3.2 ", "later", NOT_CALLED },
 	{ "stopped, sent", { HTTP_STOPPED, 0, "", 0, true }, false, "o",
-	  "451 4.4.1 ", "later", NOT_CALLED },
+	  "451 4.3.2 ", "later", NOT_CALLED },
 	{ "full", { HTTP_QUEUE_FULL, 0, "", 0, false }, false, "o",
-	  "451 4.4.1 ", "later", NOT_CALLED },
+	  "451 4.3.2 ", "later", NOT_CALLED },
 	{ "no room", { HTTP_NO_ROOM, 0, "", 0, false }, false, "o",
-	  "451 4.4.1 ", "later", NOT_CALLED },
+	  "451 4.3.2 ", "later", NOT_CALLED },
 	/* on_ambiguous = accept is about what was sent and not answered, or
 	 * in other words than the API's. */
 	{ "accept: not sent", { HTTP_NO_ANSWER, 0, "", 0, false }, true, "o",
@@ -311,11 +311,11 @@ static const struct outcome_row {
 	  "assumed", FAILURE },
 	/* It was we who cut it. */
 	{ "accept: stopped, sent", { HTTP_STOPPED, 0, "", 0, true }, true, "o",
-	  "451 4.4.1 ", "later", NOT_CALLED },
+	  "451 4.3.2 ", "later", NOT_CALLED },
 	{ "accept: no room", { HTTP_NO_ROOM, 0, "", 0, false }, true, "o",
-	  "451 4.4.1 ", "later", NOT_CALLED },
+	  "451 4.3.2 ", "later", NOT_CALLED },
 	{ "accept: stopped", { HTTP_STOPPED, 0, "", 0, false }, true, "o",
-	  "451 4.4.1 ", "later", NOT_CALLED },
+	  "451 4.3.2 ", "later", NOT_CALLED },
 	{ "accept: 500", { HTTP_ANSWERED, 500, "", 0, true }, true, "o",
 	  "451 4.4.2 ", "later", FAILURE },
 	{ "accept: 400", { HTTP_ANSWERED, 400, "", 0, true }, true, "r",
@@ -520,7 +520,7 @@ static const struct {
 	{ "kaa", false, "", "", "012", "raa", "" },
 	{ "rka", false, "", "", "012", "rra", "" },
 	{ "aakm", false, "", "", "0123", "aaro", "451 4.3.5 " },
-	{ "nts", false, "", "", "012", "ooo", "451 4.4.1 " },
+	{ "nts", false, "", "", "012", "ooo", "451 4.3.2 " },
 	/* Who is called alone stands for all when there is no answer, or the
 	 * key is wrong. */
 	{ "aaa", true, "", "", "012", "aaa", "" },
@@ -532,7 +532,7 @@ static const struct {
 	{ "maa", true, "", "", "0", "ooo", "451 4.3.5 " },
 	{ "naa", true, "", "", "0", "ooo", "451 4.4.1 " },
 	{ "taa", true, "", "", "0", "ooo", "451 4.4.1 " },
-	{ "saa", true, "", "", "0", "ooo", "451 4.4.1 " },
+	{ "saa", true, "", "", "0", "ooo", "451 4.3.2 " },
 	{ "kaa", true, "", "", "0", "roo", "451 4.4.1 " },
 	/* The queue of the pool is full. */
 	{ "faa", false, "", "", "", "ooo", "451 4.3.2 " },
@@ -841,7 +841,7 @@ static const struct {
 	{ "probe, stopped", SCENE_PROBE, true, "saa", "012", "oaa", false,
 	  "" },
 	{ "probe, all stopped", SCENE_PROBE, true, "sss", "012", "ooo", true,
-	  "451 4.4.1 " },
+	  "451 4.3.2 " },
 	{ "no probe for clients", SCENE_PROBE, false, "aaa", "", "ooo", true,
 	  "451 4.4.1 The API does not answer" },
 	{ "lonely probe", SCENE_LONELY, false, "aaa", "012", "aaa", false, "" },

@@ -450,6 +450,48 @@ setup(void **state)
 	return 0;
 }
 
+/* --- what becomes of a message ---------------------------------------------
+ */
+
+static const struct {
+	const char *name;
+	struct api_tally tally; /* recipients, accepted, refused, open */
+	enum api_conclusion want;
+} tallies[] = {
+	{ "one, accepted", { 1, 1, 0, 0, false, false }, API_ALL_SENT },
+	{ "one, refused", { 1, 0, 1, 0, false, false }, API_ALL_REFUSED },
+	{ "one, open", { 1, 0, 0, 1, false, false }, API_REST_QUEUED },
+	{ "one, misfit", { 1, 0, 0, 1, false, true }, API_NOT_OURS },
+	{ "one, wrong key", { 1, 0, 1, 0, true, false }, API_ALL_REFUSED },
+	{ "all accepted", { 3, 3, 0, 0, false, false }, API_ALL_SENT },
+	{ "all refused", { 3, 0, 3, 0, false, false }, API_ALL_REFUSED },
+	{ "all open", { 3, 0, 0, 3, false, false }, API_REST_QUEUED },
+	{ "wrong key, the others open",
+	  { 3, 0, 1, 2, true, false },
+	  API_ALL_REFUSED },
+	{ "misfit, the others open", { 3, 0, 0, 3, false, true }, API_NOT_OURS },
+	{ "misfit and refused", { 3, 0, 1, 2, false, true }, API_REST_QUEUED },
+	{ "refused and open", { 3, 0, 1, 2, false, false }, API_REST_QUEUED },
+	{ "accepted and refused",
+	  { 3, 2, 1, 0, false, false },
+	  API_REST_QUEUED },
+	{ "accepted and open", { 3, 2, 0, 1, false, false }, API_REST_QUEUED },
+	{ "accepted and misfit", { 3, 1, 0, 2, false, true }, API_REST_QUEUED },
+	{ "accepted and wrong key",
+	  { 3, 1, 1, 1, true, false },
+	  API_REST_QUEUED },
+};
+
+static void
+test_conclusions(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(tallies) / sizeof(tallies[0]); i++) {
+		if (api_conclude(&tallies[i].tally) != tallies[i].want)
+			fail_msg("%s", tallies[i].name);
+	}
+}
+
 int
 main(void)
 {
@@ -459,6 +501,7 @@ main(void)
 		cmocka_unit_test(test_recipient),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_conclusions),
 		cmocka_unit_test(test_key_answers),
 		cmocka_unit_test(test_read_routes),
 		cmocka_unit_test(test_read_too_many_routes),

@@ -228,7 +228,7 @@ do_step(struct api_health *h, const char *row, size_t n, const struct step *s)
 		api_health_told(h, "a", HEALTH_PROBE, s->a, s->b, s->now);
 		break;
 	case NOT:
-		api_health_not_called(h, (enum health_advice)s->a);
+		api_health_no_news(h, (enum health_advice)s->a);
 		break;
 	case STATE:
 		check_state(h, row, n, s);
@@ -327,7 +327,7 @@ call(void *arg)
 		if (advice == HEALTH_PROBE)
 			atomic_fetch_sub(&s->probes, 1);
 		if (advice == HEALTH_PROBE && i % 5 == 0)
-			api_health_not_called(s->h, advice);
+			api_health_no_news(s->h, advice);
 		else if (advice == HEALTH_GO || advice == HEALTH_PROBE)
 			api_health_told(s->h, key, advice,
 					i % 7 == 0     ? 429

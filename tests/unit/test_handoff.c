@@ -375,7 +375,7 @@ test_repeated(void **state)
 			submission_key(
 			    id, t.handoff.outgoing->recipients[k].email, key);
 			if (rows[i].known[k] == '+')
-				sent_memory_add(s->services.sent, key);
+				scene_remember(s, key);
 		}
 		handoff(&t.handoff);
 		scene_assert_called(rows[i].script, rows[i].called);

@@ -447,6 +447,7 @@ start_pool(unsigned connections, unsigned queue, const char *ca_file)
 	const struct http_pool_settings settings = {
 		.connections = connections,
 		.queue = queue,
+		.background = queue,
 		.connect_timeout_ms = LONG_MS,
 		.ca_file = ca_file,
 		.user_agent = "txmilter/test",
@@ -1172,7 +1173,7 @@ test_background(void **state)
 	hanging.done = count_end;
 	hanging.arg = &ended;
 	later = post(f->server->url, "/ok", url2);
-	later.background = true;
+	later.wait_ms = LONG_MS;
 	now = post(f->server->url, "/ok", url3);
 	later.done = now.done = note_first;
 	later.arg = now.arg = &ended;
@@ -1186,6 +1187,82 @@ test_background(void **state)
 	assert_int_equal(now.result, HTTP_ANSWERED);
 	http_call_clear(&later);
 	http_call_clear(&now);
+}
+
+/* Their queues are apart: a backlog keeps nobody who waits out. */
+static void
+test_background_full(void **state)
+{
+	struct fixture *f = *state;
+	struct ended ended = ENDED_INIT;
+	char urls[5][200];
+	struct http_call calls[5];
+
+	http_pool_stop(&f->pool);
+	f->pool = start_pool(1, 2, NULL);
+	for (int i = 0; i < 5; i++) {
+		calls[i] = post(f->server->url, "/hang", urls[i]);
+		calls[i].wait_ms = i < 3 ? LONG_MS : 0;
+		calls[i].done = count_end;
+		calls[i].arg = &ended;
+		assert_int_equal(http_pool_submit(f->pool, &calls[i]),
+				 i == 2 ? -1 : 0);
+	}
+	http_pool_end(f->pool);
+	await_ends(&ended, 4);
+}
+
+/* Nor do those who wait keep the backlog out for ever. */
+static void
+test_background_share(void **state)
+{
+	struct fixture *f = *state;
+	struct ended ended = ENDED_INIT;
+	char urls[10][200];
+	struct http_call calls[10];
+	struct http_call *later = &calls[0];
+
+	http_pool_stop(&f->pool);
+	f->pool = start_pool(1, 20, NULL);
+	for (int i = 0; i < 10; i++) {
+		calls[i] = post(f->server->url, "/ok", urls[i]);
+		calls[i].wait_ms = i == 0 ? LONG_MS : 0;
+		calls[i].done = count_end;
+		calls[i].arg = &ended;
+	}
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(http_pool_submit(f->pool, &calls[i]), 0);
+	await_ends(&ended, 10);
+	/* Not the last one. */
+	assert_true(later->started_ms <= calls[9].started_ms);
+	for (int i = 0; i < 10; i++)
+		http_call_clear(&calls[i]);
+}
+
+/* It may wait long for a connection; its timeout begins when it has one. */
+static void
+test_background_waits(void **state)
+{
+	struct fixture *f = *state;
+	struct ended ended = ENDED_INIT;
+	char url[200], url2[200];
+	struct http_call hanging, later;
+
+	http_pool_stop(&f->pool);
+	f->pool = start_pool(1, 10, NULL);
+	hanging = post(f->server->url, "/hang", url);
+	hanging.timeout_ms = 200;
+	later = post(f->server->url, "/ok", url2);
+	later.timeout_ms = 100;
+	later.wait_ms = LONG_MS;
+	hanging.done = later.done = count_end;
+	hanging.arg = later.arg = &ended;
+	assert_int_equal(http_pool_submit(f->pool, &hanging), 0);
+	assert_int_equal(http_pool_submit(f->pool, &later), 0);
+	await_ends(&ended, 2);
+	assert_int_equal(hanging.result, HTTP_TIMED_OUT);
+	assert_int_equal(later.result, HTTP_ANSWERED);
+	http_call_clear(&later);
 }
 
 /* An API cannot have acted on the beginning of a request. */
@@ -1231,9 +1308,9 @@ static const struct {
 	const char *name;
 	struct http_pool_settings settings;
 } bad_settings[] = {
-	{ "no connection", { 0, 10, 1000, NULL, "a" } },
-	{ "no queue", { 1, 0, 1000, NULL, "a" } },
-	{ "no CA file", { 1, 10, 1000, "/nonexistent/ca.pem", "a" } },
+	{ "no connection", { 0, 10, 0, 1000, NULL, "a" } },
+	{ "no queue", { 1, 0, 0, 1000, NULL, "a" } },
+	{ "no CA file", { 1, 10, 0, 1000, "/nonexistent/ca.pem", "a" } },
 };
 
 static void
@@ -1410,6 +1487,9 @@ main(void)
 		WITH_SERVER(test_queue_full),
 		WITH_SERVER(test_deadline_in_line),
 		WITH_SERVER(test_background),
+		WITH_SERVER(test_background_full),
+		WITH_SERVER(test_background_share),
+		WITH_SERVER(test_background_waits),
 		WITH_SERVER(test_half_a_request),
 		WITH_SERVER(test_line_moves),
 		cmocka_unit_test(test_bad_settings),
