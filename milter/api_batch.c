@@ -60,8 +60,8 @@ struct api_batch {
 	size_t next;	 /* the first that was not looked at */
 	unsigned window; /* calls at once, for now */
 	unsigned under_way;
-	bool stopped; /* no further call begins */
-	bool failed;  /* a call was, and was told to health */
+	bool stopped;	 /* no further call begins */
+	bool failed;	 /* a call was, and was told to health */
 	size_t wrong_at; /* whose call said so, when key_wrong */
 	bool key_wrong, misfit, too_large;
 };
@@ -182,12 +182,10 @@ log_call(const struct api_batch *b, const struct slot *s, const char *word,
 
 	log(b->settings.queue_id,
 	    "call to=%s api=%s status=%u result=%s%s%s ms=%u%s%s",
-	    log_quote(to,
-		      b->settings.outgoing->recipients[s->recipient].email),
-	    b->settings.api->name, s->call.status, word,
-	    *o->id ? " id=" : "", *o->id ? log_quote(id, o->id) : "",
-	    s->call.elapsed_ms, *error ? " error=" : "",
-	    *error ? log_quote(why, error) : "");
+	    log_quote(to, b->settings.outgoing->recipients[s->recipient].email),
+	    b->settings.api->name, s->call.status, word, *o->id ? " id=" : "",
+	    *o->id ? log_quote(id, o->id) : "", s->call.elapsed_ms,
+	    *error ? " error=" : "", *error ? log_quote(why, error) : "");
 }
 
 /* A request left and nobody knows what became of it: no answer, or one that
@@ -383,9 +381,8 @@ stop_because(struct api_batch *b, size_t i, int code, const char *enhanced,
 static bool
 is_callable(struct api_batch *b, size_t i, enum health_advice *advice_r)
 {
-	*advice_r =
-	    api_health_ask(b->service->health, b->settings.key_id,
-			   b->settings.may_wait, clock_ms());
+	*advice_r = api_health_ask(b->service->health, b->settings.key_id,
+				   b->settings.may_wait, clock_ms());
 	if (*advice_r == HEALTH_DOWN)
 		stop_because(b, i, 451, "4.4.1",
 			     "The API does not answer: it is not called for a "
@@ -416,7 +413,8 @@ call_one(struct api_batch *b, struct slot *s, int64_t left_ms)
 	api_health_no_news(b->service->health, s->advice);
 	dynbuf_clear(&s->piece);
 	stop_because(b, s->recipient, 451, "4.3.2", too_many);
-	log_warning(b->settings.queue_id, "call api=%s result=later error=\"%s\"",
+	log_warning(b->settings.queue_id,
+		    "call api=%s result=later error=\"%s\"",
 		    b->settings.api->name, too_many);
 	return false;
 }
@@ -459,8 +457,7 @@ look_at(struct api_batch *b, size_t i)
 	}
 	s->recipient = i;
 	submission_key(b->settings.submission,
-		       b->settings.outgoing->recipients[i].email,
-		       s->claim.key);
+		       b->settings.outgoing->recipients[i].email, s->claim.key);
 	switch (sent_memory_claim(sent, &s->claim)) {
 	case SENT_ALREADY:
 		settle_known(b, i);

@@ -41,11 +41,11 @@ struct api_batch_settings {
 	const struct outgoing *outgoing;
 	const uint8_t *submission; /* SUBMISSION_ID_LEN */
 	bool first_alone;
-	bool may_wait;	      /* no client waits for the answer */
-	unsigned call_ms;     /* for one call */
-	int64_t begin_by_ms;  /* clock_ms(): no call begins later; one that
-				 would be cut soon may have had effect */
-	int64_t deadline_ms;  /* each ends by then */
+	bool may_wait;		 /* no client waits for the answer */
+	unsigned call_ms;	 /* for one call */
+	int64_t begin_by_ms;	 /* clock_ms(): no call begins later; one that
+				    would be cut soon may have had effect */
+	int64_t deadline_ms;	 /* each ends by then */
 	void (*done)(void *arg); /* in the HTTP thread, or from within start */
 	void *arg;
 };
@@ -79,9 +79,9 @@ struct api_batch_counts {
 	/* Whose reply says why, when refused > 0: a wrong key's, else the
 	 * first. */
 	size_t why;
-	bool key_wrong;	      /* the API does not know the key */
-	bool misfit;	      /* it gave an answer that is our fault or its */
-	bool too_large;	      /* the request cannot be written: none called */
+	bool key_wrong; /* the API does not know the key */
+	bool misfit;	/* it gave an answer that is our fault or its */
+	bool too_large; /* the request cannot be written: none called */
 };
 void api_batch_counts(const struct api_batch *b,
 		      struct api_batch_counts *counts_r);

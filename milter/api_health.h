@@ -60,8 +60,8 @@ void api_health_no_news(struct api_health *h, enum health_advice advice);
 
 struct api_health_state {
 	bool open;
-	unsigned failures; /* in a row */
-	unsigned paused;   /* keys */
+	unsigned failures;    /* in a row */
+	unsigned paused;      /* keys */
 	unsigned long opened; /* times since start */
 };
 void api_health_state(struct api_health *h, int64_t now,

@@ -56,7 +56,8 @@ api_service_find(const struct api_services *s, const char *name)
 }
 
 void
-api_services_state(const struct api_services *s, struct http_pool_state *state_r)
+api_services_state(const struct api_services *s,
+		   struct http_pool_state *state_r)
 {
 	*state_r = (struct http_pool_state){ 0 };
 	for (size_t i = 0; i < s->n; i++) {

@@ -292,9 +292,8 @@ edit_message(SMFICTX *ctx, const struct edits *e)
 	if (e->sender != NULL &&
 	    smfi_chgfrom(ctx, e->sender, NULL) != MI_SUCCESS)
 		return false;
-	if (e->new_body &&
-	    smfi_replacebody(ctx, (unsigned char *)e->body,
-			     (int)e->body_len) != MI_SUCCESS)
+	if (e->new_body && smfi_replacebody(ctx, (unsigned char *)e->body,
+					    (int)e->body_len) != MI_SUCCESS)
 		return false;
 	return set_route(ctx, e->route);
 }

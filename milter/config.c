@@ -117,10 +117,9 @@ is_name(enum config_section section, const char *name)
 	if (section == SECTION_ROUTE && strcmp(name, ROUTE_ANY) == 0)
 		return true;
 	for (const char *p = name; *p != '\0'; p++) {
-		bool good = (*p >= 'a' && *p <= 'z') ||
-			    (*p >= 'A' && *p <= 'Z') ||
-			    (*p >= '0' && *p <= '9') ||
-			    strchr("._-", *p) != NULL;
+		bool good =
+		    (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+		    (*p >= '0' && *p <= '9') || strchr("._-", *p) != NULL;
 
 		if (!good)
 			return false;
@@ -386,10 +385,10 @@ check_agent_path(struct loading *l)
 	const char *path = listener_path(l->config->lmtp_socket);
 	const char *p = path;
 
-	while (p != NULL && ((*p >= 'a' && *p <= 'z') ||
-			     (*p >= 'A' && *p <= 'Z') ||
-			     (*p >= '0' && *p <= '9') ||
-			     (*p != '\0' && strchr("_./-", *p) != NULL)))
+	while (p != NULL &&
+	       ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
+		(*p >= '0' && *p <= '9') ||
+		(*p != '\0' && strchr("_./-", *p) != NULL)))
 		p++;
 	if (p != NULL && *p != '\0')
 		(void)fail(l, "lmtp_socket: the path may have letters, digits "

@@ -16,11 +16,11 @@ struct config;
 /* One section. */
 struct config_block {
 	enum config_section section;
-	char *name;	/* "" when it has none */
-	unsigned line;	/* where it begins */
-	void *base;	/* what its options are set in; not owned */
-	char **values;	/* by place in config_options: as given, several lines
-			 * joined by LF; NULL: not given */
+	char *name;    /* "" when it has none */
+	unsigned line; /* where it begins */
+	void *base;    /* what its options are set in; not owned */
+	char **values; /* by place in config_options: as given, several lines
+			* joined by LF; NULL: not given */
 	struct config_block *next;
 };
 

@@ -20,7 +20,10 @@ const char *const config_section_names[SECTIONS] = { "", "keys", "api",
 #define AT(member) offsetof(struct config, member)
 #define API(member) offsetof(struct config_api, member)
 #define ROUTE(member) offsetof(struct config_route, member)
-#define NO_WORDS { NULL, NULL }
+#define NO_WORDS           \
+	{                  \
+		NULL, NULL \
+	}
 
 const struct config_option config_options[] = {
 	{ SECTION_TOP, "milter_socket", TYPE_SOCKET, AT(milter_socket),
@@ -382,8 +385,8 @@ add_header(const struct config_option *o, const char *value, struct route *r)
 	text += strspn(text, " \t");
 	for (const char *p = text; *p != '\0'; p++) {
 		if (*p < ' ' || *p > '~')
-			return wrong(o, "%.*s: must be printable ASCII",
-				     (int)n, value);
+			return wrong(o, "%.*s: must be printable ASCII", (int)n,
+				     value);
 	}
 	r->add = need(realloc(r->add, (r->n_add + 1) * sizeof(*r->add)));
 	r->add[r->n_add++] = (struct route_header){

@@ -27,8 +27,8 @@
 #include "queue_delivery.h"
 #include "rate_limit.h"
 #include "reload.h"
-#include "sent_memory.h"
 #include "sasl.h"
+#include "sent_memory.h"
 #include "services.h"
 #include "store.h"
 
@@ -212,10 +212,9 @@ start_keys(struct daemon *d)
 	struct key_check_settings settings;
 
 	reload_key_settings(&d->services, d->config, &settings);
-	d->services.keys =
-	    key_check_new(&settings, d->services.key_cache,
-			  d->services.apis.n > 0 ? d->services.apis.v[0].http
-						 : NULL);
+	d->services.keys = key_check_new(
+	    &settings, d->services.key_cache,
+	    d->services.apis.n > 0 ? d->services.apis.v[0].http : NULL);
 	return 0;
 }
 

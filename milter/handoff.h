@@ -45,10 +45,10 @@ struct handoff {
 	/* out */
 	enum handoff_kind kind;
 	struct smtp_reply reply;
-	struct edits *edits;  /* QUEUED; the caller's to free */
-	const char *way;      /* for the log: "direct", "direct,queued", ... */
-	size_t accepted;      /* recipients the API has */
-	unsigned waited_ms;   /* for the API */
+	struct edits *edits; /* QUEUED; the caller's to free */
+	const char *way;     /* for the log: "direct", "direct,queued", ... */
+	size_t accepted;     /* recipients the API has */
+	unsigned waited_ms;  /* for the API */
 	uint8_t submission[SUBMISSION_ID_LEN];
 };
 

@@ -536,8 +536,8 @@ slot_end(struct slot *slot, enum http_result result)
 	call->status = (unsigned)status;
 	call->retry_after = retry_after(slot->easy);
 	/* Nobody acts on the beginning of a request. */
-	call->sent = request_size > 0 &&
-		     (!call->post || slot->taken == body_len(call));
+	call->sent =
+	    request_size > 0 && (!call->post || slot->taken == body_len(call));
 	/* curl counts its attempts on a handle and not on a request: after
 	 * some dead connections it would give up at the next. */
 	if (result != HTTP_ANSWERED || slot->attempts > 1)
@@ -611,7 +611,8 @@ collect(struct http_pool *pool)
 	while ((call = list_pop(&fresh)) != NULL) {
 		if (start_by(call) < pool->deadline_ms)
 			pool->deadline_ms = start_by(call);
-		list_push(call->wait_ms > 0 ? &pool->background : &pool->waiting,
+		list_push(call->wait_ms > 0 ? &pool->background
+					    : &pool->waiting,
 			  call);
 	}
 	return !stopping;

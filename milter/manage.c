@@ -105,8 +105,8 @@ status_of_sessions(struct manage *m)
 }
 
 static const char *const api_columns[] = {
-	"api",	 "url",	  "connections_max", "connections", "calls",
-	"ended", "failed", "health",
+	"api",	 "url",	  "connections_max", "connections",
+	"calls", "ended", "failed",	     "health",
 };
 
 static void

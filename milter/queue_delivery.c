@@ -29,7 +29,7 @@
 /* A recipient of the transaction. */
 struct recipient {
 	char *address;
-	char *typed; /* what the client of the relay wrote; or NULL */
+	char *typed;  /* what the client of the relay wrote; or NULL */
 	size_t place; /* in the plan; SIZE_MAX: not there */
 };
 
@@ -167,8 +167,8 @@ recipient(void *mail, const char *address, const char *typed,
 {
 	struct mail *m = mail;
 
-	m->recipients = need(
-	    realloc(m->recipients, (m->n + 1) * sizeof(*m->recipients)));
+	m->recipients =
+	    need(realloc(m->recipients, (m->n + 1) * sizeof(*m->recipients)));
 	m->recipients[m->n++] = (struct recipient){
 		.address = need(strdup(address)),
 		.typed = typed != NULL ? need(strdup(typed)) : NULL,
@@ -215,8 +215,7 @@ why_not(const struct mail *m, size_t place)
 static bool
 shares_wrong_key(const struct mail *m, bool key_wrong, size_t place)
 {
-	return key_wrong &&
-	       m->plan->recipients[place].state == PLAN_OPEN &&
+	return key_wrong && m->plan->recipients[place].state == PLAN_OPEN &&
 	       api_batch_is_untried(m->batch, place);
 }
 
@@ -317,8 +316,7 @@ static void
 check_local_key(struct mail *m)
 {
 	struct keystore_key key;
-	int found =
-	    keystore_key(m->services->keystore, m->plan->key_id, &key);
+	int found = keystore_key(m->services->keystore, m->plan->key_id, &key);
 
 	if (found == 0)
 		refuse(m, 550, "5.7.8", "The API key was revoked");

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "clock.h"
 #include "api_health.h"
+#include "clock.h"
 #include "http_pool.h"
 #include "key_cache.h"
 #include "keystore.h"
@@ -23,8 +23,8 @@ state_of_apis(struct services *s, struct metrics_api *apis)
 		struct api_health_state state;
 
 		api_health_state(s->apis.v[n].health, now, &state);
-		apis[n] = (struct metrics_api){ s->apis.v[n].name,
-						!state.open };
+		apis[n] =
+		    (struct metrics_api){ s->apis.v[n].name, !state.open };
 	}
 	return n;
 }

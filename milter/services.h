@@ -47,10 +47,10 @@ struct services {
 	struct key_check *keys;
 	struct sent_memory *sent;
 	struct pool_wake *pool;
-	atomic_uint handoffs; /* waiting for an API now */
+	atomic_uint handoffs;	/* waiting for an API now */
 	atomic_uint deliveries; /* out of the queue, not answered yet */
-	atomic_uint sessions; /* connections of Postfix */
-	atomic_bool draining; /* new mail is answered 451 */
+	atomic_uint sessions;	/* connections of Postfix */
+	atomic_bool draining;	/* new mail is answered 451 */
 
 	/* The gate for stopping: a callback that uses what is above counts
 	 * itself busy first, then looks at `stopping`; main sets `stopping`,

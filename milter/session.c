@@ -16,10 +16,10 @@
 #include "policy/account.h"
 #include "policy/body.h"
 #include "policy/dialect.h"
+#include "policy/edits.h"
 #include "policy/header_text.h"
 #include "policy/judge.h"
 #include "policy/message.h"
-#include "policy/edits.h"
 #include "policy/outgoing.h"
 #include "policy/requeue.h"
 #include "services.h"
@@ -304,9 +304,9 @@ log_story(const struct session *s, const struct story *t)
 		 result_word(t), id ? id->key_id : "-",
 		 id ? id->account->id : "-", t->dialect->name,
 		 log_quote(route_q, route), o ? t->handoff.way : "none",
-		 o ? submission : "-", message_n_recipients(s->message), t->handoff.accepted,
-		 message_bytes(s->message), counts.parts, counts.images,
-		 counts.attachments, counts.other,
+		 o ? submission : "-", message_n_recipients(s->message),
+		 t->handoff.accepted, message_bytes(s->message), counts.parts,
+		 counts.images, counts.attachments, counts.other,
 		 counts.rest_unread ? ",rest:unread" : "",
 		 counts.replaced ? " charset=repaired" : "",
 		 t->handoff.waited_ms, log_quote(reply_q, reply));
@@ -319,9 +319,11 @@ log_forged(const struct session *s, const char *queue_id)
 	unsigned n = requeue_forged(s->message);
 
 	if (n > 0)
-		log_warning(queue_id, "forged headers=%u: the client sent " 
-			    REQUEUE_OWN_PREFIX " headers, which are ignored",
-			    n);
+		log_warning(
+		    queue_id,
+		    "forged headers=%u: the client sent " REQUEUE_OWN_PREFIX
+		    " headers, which are ignored",
+		    n);
 }
 
 static void

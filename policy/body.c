@@ -22,7 +22,7 @@ struct slot {
 	char *charset;
 	bool flowed;
 	bool whole; /* it is no part but the message itself */
-	bool full; /* a part went into it whole */
+	bool full;  /* a part went into it whole */
 };
 
 struct body {

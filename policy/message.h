@@ -4,9 +4,10 @@
  *
  * It keeps the envelope, the names of all headers, the first occurrence of each
  * header some dialect knows (header names of all dialects are one table, see
- * dialect.h), and of the body what body.h keeps. The first thing found that makes the message
- * impossible is remembered as its refusal; everything after that is ignored,
- * for the milter protocol's no-reply mode lets nobody be told before the end.
+ * dialect.h), and of the body what body.h keeps. The first thing found that
+ * makes the message impossible is remembered as its refusal; everything after
+ * that is ignored, for the milter protocol's no-reply mode lets nobody be told
+ * before the end.
  *
  * Strings given are copied. Not thread-safe; one session at a time has it.
  */

@@ -191,9 +191,8 @@ plan_write(const struct plan *p, struct dynbuf *out)
 	       add_bytes(out, "submission", p->submission,
 			 PLAN_SUBMISSION_LEN) &&
 	       add_bytes(out, "content", p->content, PLAN_CONTENT_LEN) &&
-	       add_outgoing(out, p->outgoing) &&
-	       add_recipients(out, p) && add_ids(out, p) &&
-	       dynbuf_adds(out, "}");
+	       add_outgoing(out, p->outgoing) && add_recipients(out, p) &&
+	       add_ids(out, p) && dynbuf_adds(out, "}");
 }
 
 /* --- reading -------------------------------------------------------------- */
@@ -365,8 +364,8 @@ read_all(struct plan *p, const struct json_object *json)
 	       json_object_bool(json, "local", &p->local) == JSON_FOUND &&
 	       read_bytes(json, "submission", p->submission,
 			  PLAN_SUBMISSION_LEN) &&
-	       read_bytes(json, "content", p->content, PLAN_CONTENT_LEN) && read_ids(p, json) &&
-	       read_strings(p->outgoing, json) &&
+	       read_bytes(json, "content", p->content, PLAN_CONTENT_LEN) &&
+	       read_ids(p, json) && read_strings(p->outgoing, json) &&
 	       json_object_items(json, "recipients", read_recipient, p) ==
 		   JSON_FOUND;
 }

@@ -56,8 +56,8 @@ struct plan {
 	char key[PLAN_KEY_MAX + 1];  /* the secret for the API */
 	char api[PLAN_NAME_MAX + 1]; /* name of an [api NAME] */
 	char dialect[PLAN_NAME_MAX + 1];
-	int64_t accepted; /* seconds of the real-time clock */
-	struct outgoing *outgoing; /* without a body; owned */
+	int64_t accepted;		   /* seconds of the real-time clock */
+	struct outgoing *outgoing;	   /* without a body; owned */
 	struct plan_recipient *recipients; /* as many as outgoing has; owned */
 };
 

@@ -29,7 +29,7 @@ size_t quoted_printable_decode(struct quoted_printable *q, const char *data,
 
 /* The most that a text of len bytes becomes: each byte an escape, soft breaks,
  * and a line end where there is none. */
-#define QUOTED_PRINTABLE_MAX(len) ((len) * 3 / 25 * 26 + 80)
+#define QUOTED_PRINTABLE_MAX(len) ((len)*3 / 25 * 26 + 80)
 
 /* Appends text, encoded: line ends (LF or CRLF) become CRLF, and one is added
  * where the last is missing; no line is longer than 76, and none ends with a

@@ -8,8 +8,8 @@
  * Recipients are r0@x.example, r1@x.example, ...; the script says by a letter
  * for each what its calls get, the last one for all behind it:
  *
- *   a  200, taken            r  400 "No r0"        f  http_pool_submit() says -1
- *   o  500                   m  404                s  the pool stops, not sent
+ *   a  200, taken            r  400 "No r0"        f  http_pool_submit() says
+ * -1 o  500                   m  404                s  the pool stops, not sent
  *   p  429, wait 100 s       k  401                n  no answer, not sent
  *   *  scene.special                               t  no answer in time, sent
  */

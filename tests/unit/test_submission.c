@@ -25,9 +25,9 @@ static const size_t members[] = {
 #define N_MEMBERS (sizeof(members) / sizeof(members[0]))
 
 /* What is not: route, html_len, recipients, n_recipients. */
-_Static_assert(sizeof(struct outgoing) ==
-		   N_MEMBERS * sizeof(char *) + 2 * sizeof(void *) +
-		       2 * sizeof(size_t),
+_Static_assert(sizeof(struct outgoing) == N_MEMBERS * sizeof(char *) +
+					      2 * sizeof(void *) +
+					      2 * sizeof(size_t),
 	       "struct outgoing has a member that no submission knows");
 
 /* A message and what it is called. */
