@@ -3,8 +3,8 @@
  * api_health: whether it makes sense to call an API now: a circuit breaker,
  * and pauses an API asked for.
  *
- * After HEALTH_FAILURES calls in a row without an answer, or with a 5xx, the
- * circuit is open: a direct hand-off goes to the queue without waiting, and a
+ * After HEALTH_FAILURES calls in a row without an answer, or with a 5xx (who
+ * calls tells one of each message), the circuit is open: a direct hand-off goes to the queue without waiting, and a
  * delivery out of the queue is put off without a call. One call at a time is
  * let through as a probe, the first after HEALTH_RETRY_MIN_MS, each later one
  * after twice the time, HEALTH_RETRY_MAX_MS at most. The first call that is
