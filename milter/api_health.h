@@ -4,12 +4,13 @@
  * and pauses an API asked for.
  *
  * After HEALTH_FAILURES calls in a row without an answer, or with a 5xx (who
- * calls tells one of each message), the circuit is open: a direct hand-off goes to the queue without waiting, and a
- * delivery out of the queue is put off without a call. One call at a time is
- * let through as a probe, the first after HEALTH_RETRY_MIN_MS, each later one
- * after twice the time, HEALTH_RETRY_MAX_MS at most. The first call that is
- * answered closes it. Probes are for who can wait (the queue); who cannot may
- * probe only when nobody did for HEALTH_LONELY_MS.
+ * calls tells one of each message), the circuit is open: a direct hand-off goes
+ * to the queue without waiting, and a delivery out of the queue is put off
+ * without a call. One call at a time is let through as a probe, the first after
+ * HEALTH_RETRY_MIN_MS, each later one after twice the time, HEALTH_RETRY_MAX_MS
+ * at most. The first call that is answered closes it. Probes are for who can
+ * wait (the queue); who cannot may probe only when nobody did for
+ * HEALTH_LONELY_MS.
  *
  * 429 and 420 are no failures. With Retry-After, calls with the same key pause
  * until then (HEALTH_PAUSE_MAX_S at most); others go on.
@@ -48,9 +49,8 @@ void api_health_free(struct api_health **h);
 enum health_advice api_health_ask(struct api_health *h, const char *key_id,
 				  bool may_wait, int64_t now);
 
-/* After each call that was made. status 0:
- * no answer; retry_after: seconds, 0 when the API said none. A change of state
- * is logged. */
+/* After each call that says something new. status 0: no answer; retry_after:
+ * seconds, 0 when the API said none. A change of state is logged. */
 void api_health_told(struct api_health *h, const char *key_id,
 		     enum health_advice advice, unsigned status,
 		     unsigned retry_after, int64_t now);
