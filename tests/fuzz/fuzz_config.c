@@ -23,20 +23,60 @@ check_path(const char *s)
 }
 
 static void
+check_api(const struct config_api *api)
+{
+	assert(api->name != NULL && api->name[0] != '\0');
+	assert(api->format != NULL && api->url != NULL);
+	assert(strncmp(api->url, "http", 4) == 0);
+	assert(strstr(api->url, "://") != NULL);
+	assert(api->url[strlen(api->url) - 1] != '/');
+	assert(api->connections >= 1 && api->connections <= 10000);
+	assert(api->connect_timeout_ms >= 100 &&
+	       api->connect_timeout_ms <= 20000);
+}
+
+/* Everything a hand-off follows is there. */
+static void
+check_route(const struct config *c, const struct route *r)
+{
+	assert(r->name != NULL && r->name[0] != '\0');
+	if (r->handoff != ROUTE_TRANSPORT) {
+		assert(r->api != NULL && config_api(c, r->api) != NULL);
+		assert(r->transport == NULL && r->return_path == NULL);
+		assert(r->n_strip == 0 && r->n_add == 0);
+		return;
+	}
+	assert(r->transport != NULL && strchr(r->transport, ':') != NULL);
+	assert(r->api == NULL);
+	if (r->return_path != NULL)
+		assert(strstr(r->return_path, ROUTE_TOKEN) <
+		       strchr(r->return_path, '@'));
+	for (size_t i = 0; i < r->n_strip; i++)
+		assert(r->strip[i][0] != '\0');
+	for (size_t i = 0; i < r->n_add; i++)
+		assert(r->add[i].name[0] != '\0' &&
+		       strpbrk(r->add[i].value, "\r\n") == NULL);
+}
+
+static void
 check_config(const struct config *c)
 {
 	const char *why;
+
+	assert(listener_check(c->lmtp_socket, &why));
+	assert(c->n_apis > 0 || c->routes.n > 0);
+	assert(c->n_apis > 0 || !c->ask_api);
+	for (size_t i = 0; i < c->n_apis; i++)
+		check_api(c->apis[i]);
+	for (size_t i = 0; i < c->routes.n; i++)
+		check_route(c, c->routes.v[i]);
+	assert(c->n_apis == 0 || route_find(&c->routes, "x") != NULL);
 
 	assert(listener_check(c->milter_socket, &why));
 	assert(listener_check(c->sasl_socket, &why));
 	check_path(c->state_directory);
 	check_path(c->secret_file);
 	assert(c->socket_group != NULL && c->dialect != NULL);
-	assert(c->api.name != NULL && c->api.name[0] != '\0');
-	assert(c->api.format != NULL && c->api.url != NULL);
-	assert(strncmp(c->api.url, "http", 4) == 0);
-	assert(strstr(c->api.url, "://") != NULL);
-	assert(c->api.url[strlen(c->api.url) - 1] != '/');
 	assert(c->direct_timeout_ms >= 100 && c->direct_timeout_ms <= 50000);
 	assert(c->direct_limit >= 1 && c->direct_limit <= 100000);
 	assert(c->store_size >= 1048576);
@@ -45,9 +85,6 @@ check_config(const struct config *c)
 	assert(c->negative_ttl >= 1 && c->negative_ttl <= 86400);
 	assert(c->stale <= 2592000);
 	assert(c->cache_size >= 16 && c->cache_size <= 100000000);
-	assert(c->api.connections >= 1 && c->api.connections <= 10000);
-	assert(c->api.connect_timeout_ms >= 100 &&
-	       c->api.connect_timeout_ms <= 20000);
 }
 
 /* "file:line: what" with a line the file has, or the one behind its last. */
