@@ -272,8 +272,19 @@ class _Connection(asyncio.Protocol):
             socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.api._connections.add(self)
 
+    def eof_received(self):
+        self._maybe_unheard()
+
     def connection_lost(self, exc):
+        self._maybe_unheard()
         self.api._connections.discard(self)
+
+    def _maybe_unheard(self):
+        """Who had no patience any more closes when the answer comes, or did
+        before, while we were busy; who heard it keeps the connection for the
+        next call, for seconds."""
+        if self.took and self.api._loop.time() - self.answered < 2:
+            self.api.unsure.add(self.took)
 
     def data_received(self, data):
         trouble = self.api._trouble
