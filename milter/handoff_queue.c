@@ -69,10 +69,9 @@ static bool
 fill(struct plan *p, const struct handoff *h)
 {
 	const struct identity *id = h->identity;
-	const struct outgoing *o = h->outgoing;
 
 	memcpy(p->submission, h->submission, sizeof(p->submission));
-	crypto_hash(o->html != NULL ? o->html : "", o->html_len, p->content);
+	submission_content(h->outgoing, p->content);
 	p->body_version = PLAN_BODY_VERSION;
 	p->local = id->local;
 	p->accepted = (int64_t)time(NULL);

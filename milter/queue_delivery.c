@@ -25,6 +25,7 @@
 #include "policy/plan.h"
 #include "policy/requeue.h"
 #include "services.h"
+#include "submission.h"
 
 /* A recipient of the transaction. */
 struct recipient {
@@ -48,6 +49,7 @@ struct mail {
 	char key[PLAN_KEY_MAX + 1];
 	struct smtp_reply refusal; /* for all recipients, when it is set */
 	struct api_batch *batch;
+	bool key_wrong; /* the API said so */
 	int64_t start_ms;
 	struct lmtp_answer *answer;
 };
@@ -213,15 +215,14 @@ why_not(const struct mail *m, size_t place)
 
 /* Whom nobody was called for would hear what the others heard. */
 static bool
-shares_wrong_key(const struct mail *m, bool key_wrong, size_t place)
+shares_wrong_key(const struct mail *m, size_t place)
 {
-	return key_wrong && m->plan->recipients[place].state == PLAN_OPEN &&
+	return m->key_wrong && m->plan->recipients[place].state == PLAN_OPEN &&
 	       api_batch_is_untried(m->batch, place);
 }
 
 static void
-reply_to(const struct mail *m, bool key_wrong, size_t place,
-	 struct smtp_reply *reply)
+reply_to(const struct mail *m, size_t place, struct smtp_reply *reply)
 {
 	const struct smtp_reply *why = why_not(m, place);
 
@@ -230,7 +231,7 @@ reply_to(const struct mail *m, bool key_wrong, size_t place,
 	else
 		*reply = *why;
 	/* 535 is an answer to AUTH, which Postfix would not expect here. */
-	if (reply->code == 535 || shares_wrong_key(m, key_wrong, place))
+	if (reply->code == 535 || shares_wrong_key(m, place))
 		smtp_reply_set(reply, 550, "5.7.8", "%s",
 			       "The API key is wrong or revoked");
 }
@@ -273,16 +274,12 @@ static void
 answer(struct mail *m)
 {
 	struct smtp_reply *replies = need(calloc(m->n + 1, sizeof(*replies)));
-	struct api_batch_counts c = { 0 };
 
-	if (m->batch != NULL)
-		api_batch_counts(m->batch, &c);
 	for (size_t i = 0; i < m->n; i++) {
 		if (m->plan == NULL)
 			replies[i] = m->refusal;
 		else if (m->recipients[i].place != SIZE_MAX)
-			reply_to(m, c.key_wrong, m->recipients[i].place,
-				 &replies[i]);
+			reply_to(m, m->recipients[i].place, &replies[i]);
 		else
 			smtp_reply_set(&replies[i], 550, "5.7.1",
 				       "The message was not accepted for this "
@@ -303,7 +300,8 @@ on_done(void *arg)
 	struct api_batch_counts c;
 
 	api_batch_counts(m->batch, &c);
-	if (c.key_wrong)
+	m->key_wrong = c.key_wrong;
+	if (m->key_wrong)
 		key_check_refused(m->services->keys, m->plan->account, m->key,
 				  m->plan->local);
 	answer(m);
@@ -427,13 +425,12 @@ call_api(struct mail *m, const struct config_api *api)
 static bool
 is_of_plan(const struct mail *m)
 {
-	const struct outgoing *o = m->plan->outgoing;
 	uint8_t hash[CRYPTO_HASH_LEN];
 
 	_Static_assert(sizeof(hash) == PLAN_CONTENT_LEN, "a hash");
 	if (m->plan->body_version != PLAN_BODY_VERSION)
 		return true;
-	crypto_hash(o->html != NULL ? o->html : "", o->html_len, hash);
+	submission_content(m->plan->outgoing, hash);
 	return crypto_equal(hash, m->plan->content, sizeof(hash));
 }
 

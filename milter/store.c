@@ -42,9 +42,11 @@
 #define RESERVE_PART 8
 
 static const char *const table_names[STORE_TABLES] = {
-	[STORE_KEYS] = "keys",		 [STORE_RETRY] = "retry",
-	[STORE_ACCOUNTS] = "accounts",	 [STORE_LOCAL_KEYS] = "local_keys",
-	[STORE_LAST_USED] = "last_used", [STORE_SENT_A] = "sent_a",
+	[STORE_KEYS] = "keys",
+	[STORE_ACCOUNTS] = "accounts",
+	[STORE_LOCAL_KEYS] = "local_keys",
+	[STORE_LAST_USED] = "last_used",
+	[STORE_SENT_A] = "sent_a",
 	[STORE_SENT_B] = "sent_b",
 };
 

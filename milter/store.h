@@ -19,7 +19,6 @@ struct store;
 
 enum store_table {
 	STORE_KEYS,	  /* key cache: SHA-256 of the key -> record */
-	STORE_RETRY,	  /* retry memory: message hash -> what was accepted */
 	STORE_ACCOUNTS,	  /* made here: account id -> record */
 	STORE_LOCAL_KEYS, /* made here: SHA-256 of the key -> record */
 	STORE_LAST_USED,  /* beginning of that hash -> time */

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crypto.h"
 #include "need.h"
 #include "policy/outgoing.h"
 
@@ -54,4 +53,10 @@ submission_key(const uint8_t id[SUBMISSION_ID_LEN], const char *email,
 	crypto_hash_pieces(v, 2, hash);
 	memcpy(key_r, hash, SUBMISSION_KEY_LEN);
 	free(lower);
+}
+
+void
+submission_content(const struct outgoing *o, uint8_t hash_r[CRYPTO_HASH_LEN])
+{
+	crypto_hash(o->html != NULL ? o->html : "", o->html_len, hash_r);
 }

@@ -14,6 +14,8 @@
 
 #include <stdint.h>
 
+#include "crypto.h"
+
 #define SUBMISSION_ID_LEN 16
 #define SUBMISSION_KEY_LEN 16
 
@@ -26,5 +28,9 @@ void submission_id(const char *account, const struct outgoing *o,
  * the case of the domain (RFC 5321 section 2.4). */
 void submission_key(const uint8_t id[SUBMISSION_ID_LEN], const char *email,
 		    uint8_t key_r[SUBMISSION_KEY_LEN]);
+
+/* Of what is sent of the body: a plan is of one message (plan.h). */
+void submission_content(const struct outgoing *o,
+			uint8_t hash_r[CRYPTO_HASH_LEN]);
 
 #endif

@@ -768,7 +768,7 @@ fill_disk(struct store *s)
 {
 	static char value[16384];
 	uint32_t n = 0;
-	struct store_write w = { STORE_RETRY, &n, sizeof(n), value, 0 };
+	struct store_write w = { STORE_SENT_A, &n, sizeof(n), value, 0 };
 
 	for (w.len = sizeof(value); w.len > 0; w.len /= 4) {
 		while (store_write(s, &w, 1) == 0)
@@ -803,7 +803,7 @@ test_disk_full(void **state)
 	assert_string_equal(known(p, "kept"), "acme");
 
 	/* What could not be written is written later. */
-	while (store_sweep(p->store, STORE_RETRY, all, NULL, 100) > 0)
+	while (store_sweep(p->store, STORE_SENT_A, all, NULL, 100) > 0)
 		;
 	assert_true(key_cache_flush(p->cache) >= 14);
 	restart(p, 16);
@@ -1243,7 +1243,7 @@ keep_from_writing(void *arg)
 {
 	struct gate *g = arg;
 
-	store_sweep(g->store, STORE_RETRY, hold, g, 1);
+	store_sweep(g->store, STORE_SENT_A, hold, g, 1);
 	return NULL;
 }
 
@@ -1321,7 +1321,7 @@ test_change_during_flush(void **state)
 		{ "dropped twice", "gfd", 'd', "-", 0 },
 	};
 	struct place *p = *state;
-	const struct store_write w = { STORE_RETRY, "k", 1, "v", 1 };
+	const struct store_write w = { STORE_SENT_A, "k", 1, "v", 1 };
 
 	assert_int_equal(store_write(p->store, &w, 1), 0);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -169,7 +169,7 @@ test_write_and_read(void **state)
 	assert_string_equal(text_of(p->store, STORE_KEYS, "a"), "one");
 	assert_int_equal(puts_text(p->store, "a", "two"), 0);
 	assert_string_equal(text_of(p->store, STORE_KEYS, "a"), "two");
-	assert_string_equal(text_of(p->store, STORE_RETRY, "a"), "-");
+	assert_string_equal(text_of(p->store, STORE_SENT_A, "a"), "-");
 
 	assert_int_equal(puts_text(p->store, "a", NULL), 0);
 	assert_string_equal(text_of(p->store, STORE_KEYS, "a"), "-");
@@ -240,7 +240,7 @@ test_all_or_nothing(void **state)
 	static const char long_key[STORE_KEY_MAX + 1] = "x";
 	const struct store_write bad[] = {
 		{ STORE_KEYS, "old", 3, NULL, 0 },
-		{ STORE_RETRY, "new", 3, "v", 1 },
+		{ STORE_SENT_A, "new", 3, "v", 1 },
 		{ STORE_KEYS, long_key, sizeof(long_key), "v", 1 },
 	};
 
@@ -248,10 +248,10 @@ test_all_or_nothing(void **state)
 	assert_int_equal(puts_text(p->store, "old", "v"), 0);
 	assert_int_equal(store_write(p->store, bad, 3), -1);
 	assert_string_equal(text_of(p->store, STORE_KEYS, "old"), "v");
-	assert_string_equal(text_of(p->store, STORE_RETRY, "new"), "-");
+	assert_string_equal(text_of(p->store, STORE_SENT_A, "new"), "-");
 	assert_int_equal(store_write(p->store, bad, 2), 0);
 	assert_string_equal(text_of(p->store, STORE_KEYS, "old"), "-");
-	assert_string_equal(text_of(p->store, STORE_RETRY, "new"), "v");
+	assert_string_equal(text_of(p->store, STORE_SENT_A, "new"), "v");
 }
 
 static void
@@ -297,12 +297,12 @@ test_reopen(void **state)
 	struct place *p = *state;
 
 	assert_int_equal(puts_text(p->store, "a", "kept"), 0);
-	assert_int_equal(put(p->store, STORE_RETRY, "a", "too", 3), 0);
+	assert_int_equal(put(p->store, STORE_SENT_A, "a", "too", 3), 0);
 	store_close(&p->store);
 	/* A smaller map than what is there does no harm. */
 	p->store = open_store(p, 4096);
 	assert_string_equal(text_of(p->store, STORE_KEYS, "a"), "kept");
-	assert_string_equal(text_of(p->store, STORE_RETRY, "a"), "too");
+	assert_string_equal(text_of(p->store, STORE_SENT_A, "a"), "too");
 }
 
 static void
@@ -315,7 +315,7 @@ test_count(void **state)
 	assert_int_equal(puts_text(p->store, "b", "1"), 0);
 	assert_int_equal(puts_text(p->store, "b", "2"), 0);
 	assert_int_equal(store_count(p->store, STORE_KEYS), 2);
-	assert_int_equal(store_count(p->store, STORE_RETRY), 0);
+	assert_int_equal(store_count(p->store, STORE_SENT_A), 0);
 	assert_int_equal(puts_text(p->store, "a", NULL), 0);
 	assert_int_equal(store_count(p->store, STORE_KEYS), 1);
 }
@@ -339,7 +339,7 @@ test_sweep(void **state)
 		    puts_text(p->store, key, i % 2 ? "old" : "new"), 0);
 	}
 	assert_int_equal(store_sweep(p->store, STORE_KEYS, is_old, NULL, 0), 0);
-	assert_int_equal(store_sweep(p->store, STORE_RETRY, is_old, NULL, 9),
+	assert_int_equal(store_sweep(p->store, STORE_SENT_A, is_old, NULL, 9),
 			 0);
 	assert_int_equal(store_count(p->store, STORE_KEYS), 20);
 	assert_int_equal(store_sweep(p->store, STORE_KEYS, is_old, NULL, 7), 7);
@@ -808,10 +808,10 @@ test_empty(void **state)
 	struct place *p = *state;
 
 	assert_int_equal(puts_text(p->store, "a", "1"), 0);
-	assert_int_equal(put(p->store, STORE_RETRY, "a", "1", 1), 0);
+	assert_int_equal(put(p->store, STORE_SENT_A, "a", "1", 1), 0);
 	assert_int_equal(store_empty(p->store, STORE_KEYS), 0);
 	assert_int_equal(store_count(p->store, STORE_KEYS), 0);
-	assert_int_equal(store_count(p->store, STORE_RETRY), 1);
+	assert_int_equal(store_count(p->store, STORE_SENT_A), 1);
 	assert_int_equal(puts_text(p->store, "b", "1"), 0);
 	assert_int_equal(store_count(p->store, STORE_KEYS), 1);
 }
