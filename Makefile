@@ -49,6 +49,9 @@ POLICY_SRC := \
 	policy/api.c \
 	policy/api_emaildelivery.c \
 	policy/body.c \
+	policy/body_decoder.c \
+	policy/body_files.c \
+	policy/body_text.c \
 	policy/charset.c \
 	policy/date_text.c \
 	policy/dialect.c \
@@ -64,6 +67,7 @@ POLICY_SRC := \
 	policy/message.c \
 	policy/mime.c \
 	policy/mime_field.c \
+	policy/mime_parameter.c \
 	policy/outgoing.c \
 	policy/plan.c \
 	policy/quoted_printable.c \
@@ -197,6 +201,7 @@ UNIT_POLICY := \
 	test_mail_reader \
 	test_message \
 	test_mime \
+	test_mime_parameter \
 	test_plan \
 	test_quoted_printable \
 	test_requeue \
