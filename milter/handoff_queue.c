@@ -105,6 +105,20 @@ take_over(struct plan *p, const struct api_batch *b)
 	}
 }
 
+/* Those that are not in the client's envelope, and that something is left to be
+ * done for, or said of. */
+static void
+add_recipients(struct edits *e, const struct plan *p)
+{
+	const struct outgoing *o = p->outgoing;
+
+	for (size_t i = 0; i < o->n_recipients; i++) {
+		if (o->recipients[i].kind != OUTGOING_TO &&
+		    p->recipients[i].state != PLAN_DONE)
+			edits_add_recipient(e, o->recipients[i].email);
+	}
+}
+
 static void
 add_header(void *arg, const char *value)
 {
@@ -143,6 +157,7 @@ handoff_queue_rest(struct handoff *h, const struct api_batch *b)
 	h->edits = edits_new();
 	h->edits->route = agent_route(h->config->lmtp_socket);
 	requeue_to_api(h->message, h->edits);
+	add_recipients(h->edits, p);
 	if (fill(p, h) && seal(h, p)) {
 		h->kind = HANDOFF_QUEUED;
 	} else {
