@@ -57,8 +57,15 @@ POLICY_SRC := \
 	policy/edits.c \
 	policy/header_text.c \
 	policy/html.c \
+	policy/html_element.c \
+	policy/html_entity.c \
+	policy/html_links.c \
+	policy/html_look.c \
+	policy/html_scan.c \
+	policy/html_to_text.c \
 	policy/json_text.c \
 	policy/judge.c \
+	policy/link_text.c \
 	policy/mail_reader.c \
 	policy/message.c \
 	policy/mime.c \
@@ -69,7 +76,10 @@ POLICY_SRC := \
 	policy/requeue.c \
 	policy/route.c \
 	policy/smtp_reply.c \
+	policy/text_char.c \
+	policy/text_fill.c \
 	policy/trace.c \
+	policy/tracking.c \
 	policy/utf8.c
 
 # Everything of the daemon but main(), so that tests can link it.
@@ -191,6 +201,11 @@ UNIT_POLICY := \
 	test_dynbuf \
 	test_header_text \
 	test_html \
+	test_html_entity \
+	test_html_links \
+	test_html_look \
+	test_html_scan \
+	test_html_to_text \
 	test_json_text \
 	test_mail_reader \
 	test_message \
@@ -200,7 +215,9 @@ UNIT_POLICY := \
 	test_requeue \
 	test_route \
 	test_smtp_reply \
+	test_text_fill \
 	test_trace \
+	test_tracking \
 	test_utf8
 
 UNIT_MILTER := \
@@ -326,7 +343,7 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_lmtp fuzz_mail_reader fuzz_message \
+FUZZ := fuzz_config fuzz_header fuzz_html fuzz_lmtp fuzz_mail_reader fuzz_message \
 	fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang

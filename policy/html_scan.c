@@ -30,8 +30,7 @@ html_scan_init(struct html_scan *s, const char *html, size_t len)
 	*s = (struct html_scan){ .at = html, .end = html + len };
 }
 
-/* --- attributes -------------------------------------------------------------
- */
+/* --- attributes ---------------------------------------------------------- */
 
 /* Over white space and slashes; *slash_r: the last of them was a slash. */
 static const char *
@@ -129,8 +128,7 @@ html_token_attrs(const struct html_token *t, const char *const *names, size_t n,
 	}
 }
 
-/* --- tokens -----------------------------------------------------------------
- */
+/* --- tokens -------------------------------------------------------------- */
 
 static void
 take(struct html_scan *s, struct html_token *t, enum html_kind kind,

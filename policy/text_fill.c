@@ -28,8 +28,7 @@ is_allowed(const struct text_fill *f)
 	return f->out->len < f->allowed;
 }
 
-/* --- lines ------------------------------------------------------------------
- */
+/* --- lines --------------------------------------------------------------- */
 
 static void
 add(struct text_fill *f, const char *s, size_t n)
@@ -129,8 +128,7 @@ begin_word(struct text_fill *f)
 	f->word_column = f->column;
 }
 
-/* --- words ------------------------------------------------------------------
- */
+/* --- words --------------------------------------------------------------- */
 
 /* Instead of the gap before the word: a line end, and what a line begins with.
  */
@@ -241,8 +239,7 @@ text_fill_attach(struct text_fill *f, const char *s, size_t n, size_t columns)
 	f->rule = rule;
 }
 
-/* --- indents ----------------------------------------------------------------
- */
+/* --- indents ------------------------------------------------------------- */
 
 static size_t
 indent_width(const struct text_fill *f)
@@ -280,8 +277,7 @@ text_fill_pop(struct text_fill *f)
 		f->old_levels = f->n_levels;
 }
 
-/* --- what was written -------------------------------------------------------
- */
+/* --- what was written ---------------------------------------------------- */
 
 void
 text_fill_mark(struct text_fill *f)
