@@ -53,16 +53,25 @@ POLICY_SRC := \
 	policy/body_files.c \
 	policy/body_text.c \
 	policy/charset.c \
+	policy/compose.c \
 	policy/date_text.c \
 	policy/dialect.c \
 	policy/dialect_emaildelivery.c \
 	policy/dynbuf.c \
 	policy/edits.c \
 	policy/feature.c \
+	policy/header_json.c \
 	policy/header_text.c \
 	policy/html.c \
+	policy/html_element.c \
+	policy/html_entity.c \
+	policy/html_links.c \
+	policy/html_look.c \
+	policy/html_scan.c \
+	policy/html_to_text.c \
 	policy/json_text.c \
 	policy/judge.c \
+	policy/link_text.c \
 	policy/mail_reader.c \
 	policy/message.c \
 	policy/mime.c \
@@ -75,7 +84,10 @@ POLICY_SRC := \
 	policy/route.c \
 	policy/smtp_reply.c \
 	policy/standard_headers.c \
+	policy/text_char.c \
+	policy/text_fill.c \
 	policy/trace.c \
+	policy/tracking.c \
 	policy/utf8.c
 
 # Everything of the daemon but main(), so that tests can link it.
@@ -197,6 +209,11 @@ UNIT_POLICY := \
 	test_dynbuf \
 	test_header_text \
 	test_html \
+	test_html_entity \
+	test_html_links \
+	test_html_look \
+	test_html_scan \
+	test_html_to_text \
 	test_json_text \
 	test_mail_reader \
 	test_message \
@@ -207,7 +224,9 @@ UNIT_POLICY := \
 	test_requeue \
 	test_route \
 	test_smtp_reply \
+	test_text_fill \
 	test_trace \
+	test_tracking \
 	test_utf8
 
 UNIT_MILTER := \
@@ -333,7 +352,7 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_lmtp fuzz_mail_reader fuzz_message \
+FUZZ := fuzz_config fuzz_header fuzz_html fuzz_lmtp fuzz_mail_reader fuzz_message \
 	fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
