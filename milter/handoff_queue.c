@@ -69,6 +69,9 @@ static bool
 fill(struct plan *p, const struct handoff *h)
 {
 	const struct identity *id = h->identity;
+	const char *api = h->outgoing->route->api;
+	/* A transport needs no key, and one that is not there is safe. */
+	bool no_key = id->local || api == NULL;
 
 	memcpy(p->submission, h->submission, sizeof(p->submission));
 	submission_content(h->outgoing, p->content);
@@ -78,8 +81,8 @@ fill(struct plan *p, const struct handoff *h)
 	return copy(p->queue_id, sizeof(p->queue_id), h->queue_id) &&
 	       copy(p->account, sizeof(p->account), id->account->id) &&
 	       copy(p->key_id, sizeof(p->key_id), id->key_id) &&
-	       copy(p->key, sizeof(p->key), id->local ? "" : id->key) &&
-	       copy(p->api, sizeof(p->api), h->outgoing->route->api) &&
+	       copy(p->key, sizeof(p->key), no_key ? "" : id->key) &&
+	       copy(p->api, sizeof(p->api), api != NULL ? api : "") &&
 	       copy(p->dialect, sizeof(p->dialect), h->dialect->name);
 }
 
