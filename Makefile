@@ -104,6 +104,9 @@ MILTER_SRC := \
 	milter/config_file.c \
 	milter/config_option.c \
 	milter/control_server.c \
+	milter/copies.c \
+	milter/copy_arrival.c \
+	milter/copy_seal.c \
 	milter/copy_terms.c \
 	milter/crypto.c \
 	milter/daemon.c \
@@ -141,6 +144,7 @@ MILTER_SRC := \
 	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
+	milter/resubmit.c \
 	milter/request.c \
 	milter/sasl.c \
 	milter/sasl_protocol.c \

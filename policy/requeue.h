@@ -81,8 +81,9 @@ const struct outgoing_recipient *
 requeue_tracked_as(const struct outgoing *o,
 		   const struct outgoing_recipient *recipient);
 
-/* What must be kept of the body of a message for a transport, beside what its
- * dialect wants: a set of enum body_want. */
+/* What must be kept of the body of a message that may go to a transport as one,
+ * beside what its dialect wants: a set of enum body_want. (Copies are made of
+ * all of it: BODY_WANT_RAW.) */
 unsigned requeue_body_wants(const struct dialect *d);
 
 /* How many headers the client sent that look like ours. */
