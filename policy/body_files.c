@@ -328,6 +328,15 @@ grow(struct body_files *f)
 	return &f->files[f->n++];
 }
 
+/* The rest of its header would be read as the file. */
+static bool
+is_broken(const struct mime_part *part)
+{
+	return part->broken &&
+	       (part->type_field != NULL || part->disposition_field != NULL ||
+		part->encoding != MIME_IDENTITY);
+}
+
 bool
 body_files_begin(struct body_files *f, const struct mime_part *part,
 		 const char **why_r)
@@ -336,6 +345,10 @@ body_files_begin(struct body_files *f, const struct mime_part *part,
 
 	if (part->encoding == MIME_UNKNOWN_ENCODING) {
 		*why_r = "Content-Transfer-Encoding: not a known encoding";
+		return false;
+	}
+	if (is_broken(part)) {
+		*why_r = "A part's header has a line that is no header";
 		return false;
 	}
 	file = grow(f);

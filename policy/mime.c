@@ -63,6 +63,7 @@ struct mime {
 	unsigned leaves;
 	size_t at;    /* bytes of the body taken, with the line at hand */
 	size_t begin; /* where the header being read begins */
+	bool broken;  /* it ended at a line that is none */
 
 	char *fields[FIELDS]; /* of the header being read, unfolded */
 	struct dynbuf header; /* the block, raw */
@@ -365,6 +366,7 @@ begin_leaf(struct mime *m, bool attachment, size_t content)
 		.flowed = m->type.flowed,
 		.encoding = mime_encoding_parse(encoding ? encoding : ""),
 		.depth = m->depth,
+		.broken = m->broken,
 		.in_alternative = parent(m)->alternative,
 		.alternative = parent(m)->alternative_above,
 		.related = parent(m)->related,
@@ -461,6 +463,7 @@ at_delimiter(struct mime *m, unsigned depth, bool close)
 		dynbuf_truncate(&m->header, 0);
 		m->header_line = 0;
 		m->begin = m->at;
+		m->broken = false;
 		m->state = STATE_HEADER;
 		return;
 	}
@@ -646,6 +649,7 @@ header_line(struct mime *m)
 		abort();
 	memcpy(rest, line, len);
 	dynbuf_truncate(&m->header, at);
+	m->broken = depth == 0;
 	after_header(m, m->at - len);
 	if (m->state != STATE_OVER && depth > 0) {
 		at_delimiter(m, depth, close);
