@@ -58,6 +58,7 @@ POLICY_SRC := \
 	policy/dialect_emaildelivery.c \
 	policy/dynbuf.c \
 	policy/edits.c \
+	policy/file_name.c \
 	policy/header_text.c \
 	policy/html.c \
 	policy/json_text.c \
@@ -66,6 +67,7 @@ POLICY_SRC := \
 	policy/message.c \
 	policy/mime.c \
 	policy/mime_field.c \
+	policy/mime_levels.c \
 	policy/mime_parameter.c \
 	policy/outgoing.c \
 	policy/plan.c \
