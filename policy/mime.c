@@ -317,6 +317,9 @@ begin_leaf(struct mime *m, bool attachment, size_t content)
 		.id_field = m->fields[FIELD_ID],
 	};
 	m->wanted = m->sink->begin(m->arg, &m->part) == MIME_WANT_BODY;
+	m->part.type_field = NULL;
+	m->part.disposition_field = NULL;
+	m->part.id_field = NULL;
 	m->state = STATE_LEAF;
 }
 
