@@ -14,7 +14,8 @@
 struct body_decoder {
 	enum mime_encoding encoding;
 	GMimeEncoding base64;
-	bool padded; /* base64: behind a padding */
+	bool padded; /* base64: behind a padding, */
+	bool over;   /* and what follows is none */
 	struct quoted_printable quoted;
 };
 
@@ -40,6 +41,7 @@ body_decoder_begin(struct body_decoder *d, enum mime_encoding encoding)
 {
 	d->encoding = encoding;
 	d->padded = false;
+	d->over = false;
 	d->quoted = (struct quoted_printable){ 0 };
 	g_mime_encoding_init_decode(&d->base64, GMIME_CONTENT_ENCODING_BASE64);
 }
@@ -62,31 +64,44 @@ flush_base64(struct body_decoder *d, char *dst)
 	return n;
 }
 
+/* Where base64 begins again behind a padding, or the end. */
+static const char *
+skip_padding(struct body_decoder *d, const char *data, const char *end)
+{
+	while (data < end && (*data == '=' || g_ascii_isspace(*data)))
+		data++;
+	if (data < end && is_base64(*data)) {
+		g_mime_encoding_init_decode(&d->base64,
+					    GMIME_CONTENT_ENCODING_BASE64);
+		d->padded = false;
+	}
+	d->over = data < end && d->padded;
+	return data;
+}
+
 /* GMime's decoder ends at the first padding. Who encodes a file in pieces and
- * joins them has one in the middle. */
+ * joins them has one in the middle; but what else may stand there, a footer or
+ * a broken delimiter, is not of the file. */
 static size_t
 decode_base64(struct body_decoder *d, const char *data, size_t len, char *dst)
 {
 	const char *end = data + len;
 	char *out = dst;
 
-	while (data < end) {
-		const char *padding = memchr(data, '=', (size_t)(end - data));
-		const char *stop = padding != NULL ? padding : end;
+	while (data < end && !d->over) {
+		const char *padding, *stop;
 
-		while (d->padded && data < stop && !is_base64(*data))
-			data++;
-		if (d->padded && data < stop) {
-			g_mime_encoding_init_decode(
-			    &d->base64, GMIME_CONTENT_ENCODING_BASE64);
-			d->padded = false;
+		if (d->padded) {
+			data = skip_padding(d, data, end);
+			continue;
 		}
-		if (data < stop)
-			out += g_mime_encoding_step(&d->base64, data,
-						    (size_t)(stop - data), out);
-		if (padding != NULL && !d->padded)
+		padding = memchr(data, '=', (size_t)(end - data));
+		stop = padding != NULL ? padding : end;
+		out += g_mime_encoding_step(&d->base64, data,
+					    (size_t)(stop - data), out);
+		if (padding != NULL)
 			out += flush_base64(d, out);
-		data = padding != NULL ? padding + 1 : end;
+		data = stop;
 	}
 	return (size_t)(out - dst);
 }

@@ -272,8 +272,14 @@ static const struct row rows[] = {
 	  PH("a/b", CTE "base64") "YQ==YmM=" NL "==" NL "ZGVmZw==" END,
 	  "{attachment-1.bin|a/b||}[abcdefg]" },
 	{ "base64, half a padding in the middle", ALL, MIXED,
-	  PH("a/b", CTE "base64") "YQ=!" NL "ZGVm" END,
+	  PH("a/b", CTE "base64") "YQ=" NL "ZGVm" END,
 	  "{attachment-1.bin|a/b||}[adef]" },
+	{ "base64, and then something else", ALL, MIXED,
+	  PH("a/b", CTE "base64") "YQ==" NL NL "-- " NL "a footer ZGVm" END,
+	  "{attachment-1.bin|a/b||}[a]" },
+	{ "base64 with garbage in it", ALL, MIXED,
+	  PH("a/b", CTE "base64") "Y!WJ-j" NL "_ZGVm" END,
+	  "{attachment-1.bin|a/b||}[abcdef]" },
 	{ "base64 with a letter too many", ALL, MIXED,
 	  PH("a/b", CTE "base64") "YWJjZ" END,
 	  "{attachment-1.bin|a/b||}[abc]" },
@@ -1003,6 +1009,66 @@ header_end(const char *data)
 	return (size_t)(crlf + 4 - data);
 }
 
+static const struct {
+	const char *file;
+	const char *want; /* what comes out of it but the body itself */
+} corpus[] = {
+	{ "amp",
+	  "] text[Choose on our page] amp[<!doctype html><html amp4email><body>"
+	  "Choose</body></html>]" },
+	{ "attached-message",
+	  "] {Hello.eml|message/rfc822||}[From: Joe User <joe@example.net>\n"
+	  "Subject: Hello\nMIME-Version: 1.0\nContent-Type: "
+	  "multipart/alternative; boundary=\"a4\"\n\n--a4\nContent-Type: "
+	  "text/plain\n\nnot the body\n--a4\nContent-Type: text/html\n\n<p>not "
+	  "the body</p>\n--a4--\n]" },
+	{ "attachment-names",
+	  "] {Rechnung M\xc3\xa4rz.pdf|application/pdf||}[%PDF-1.4\n1] "
+	  "{Rechnung M\xc3\xa4rz.pdf|application/pdf||}[%PDF-1.4\n2] "
+	  "{Rechnung M\xc3\xa4rz.pdf|application/pdf||}[%PDF-1.4\n3] "
+	  "{a;b.csv|text/csv; charset=iso-8859-1||}[Stra\xdf"
+	  "e;1] {attachment-5.bin|application/octet-stream||}[no name]" },
+	{ "html-with-footer", "] {attachment-1.txt|text/plain; "
+			      "charset=us-ascii||}[-- \nTo leave the "
+			      "list, write to list-request@example.com]" },
+	{ "pdf-only", "" },
+};
+
+static gchar *
+read_corpus(const char *name, size_t *len_r)
+{
+	char path[512];
+	gchar *data;
+
+	(void)snprintf(path, sizeof(path), "tests/corpus/%s", name);
+	assert_true(g_file_get_contents(path, &data, len_r, NULL));
+	return data;
+}
+
+static void
+test_corpus(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(corpus) / sizeof(corpus[0]); i++) {
+		char name[100];
+		size_t len, body;
+		gchar *data;
+		struct body *b;
+		DYNBUF_AUTO out;
+
+		(void)snprintf(name, sizeof(name), "%s.eml", corpus[i].file);
+		data = read_corpus(name, &len);
+		body = header_end(data);
+		b = read_mail(data, body, data + body, len - body, 7);
+		dynbuf_init(&out, 1 << 20);
+		show(&out, b);
+		if (strcmp(behind_body(&out), corpus[i].want) != 0)
+			fail_msg("%s: %s", name, dynbuf_str(&out));
+		body_free(&b);
+		g_free(data);
+	}
+}
+
 static void
 test_splice_corpus(void **state)
 {
@@ -1013,19 +1079,16 @@ test_splice_corpus(void **state)
 	(void)state;
 	assert_non_null(d);
 	while ((e = readdir(d)) != NULL) {
-		char path[512];
+		size_t len, body;
 		gchar *data;
-		gsize len;
 
-		(void)snprintf(path, sizeof(path), "tests/corpus/%s",
-			       e->d_name);
-		if (e->d_name[0] == '.' ||
-		    !g_file_get_contents(path, &data, &len, NULL))
+		if (e->d_name[0] == '.')
 			continue;
+		data = read_corpus(e->d_name, &len);
+		body = header_end(data);
 		for (size_t k = 0; k < STEPS; k++)
-			check_splice(path, data, header_end(data),
-				     data + header_end(data),
-				     len - header_end(data), steps[k]);
+			check_splice(e->d_name, data, body, data + body,
+				     len - body, steps[k]);
 		g_free(data);
 		n++;
 	}
@@ -1123,6 +1186,7 @@ main(void)
 		cmocka_unit_test(test_raw_bound),
 		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_splice_rows),
+		cmocka_unit_test(test_corpus),
 		cmocka_unit_test(test_splice_corpus),
 		cmocka_unit_test(test_fates),
 	};
