@@ -157,6 +157,7 @@ UNIT_POLICY := \
 	test_address \
 	test_api_emaildelivery \
 	test_body \
+	test_body_want \
 	test_charset \
 	test_corpora \
 	test_date_text \
