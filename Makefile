@@ -304,6 +304,10 @@ LINK_test_sent_memory := sent_memory crypto store log
 LINK_test_store := store log
 LINK_test_submission := submission crypto
 
+# What tests/unit/html_scene.c is for.
+WITH_HTML_SCENE := test_html_entity test_html_links test_html_look \
+	test_html_scan test_html_to_text
+
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
@@ -324,6 +328,7 @@ $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
 endef
 $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
 $(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
+$(WITH_HTML_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/html_scene.o
 
 unit-bin: $(UNIT_BIN)
 
