@@ -73,7 +73,7 @@ static const struct {
 	{ "for others", S("<![if !mso]>x<![endif]>"),
 	  "N(<![if !mso]>)T(x)N(<![endif]>)" },
 	{ "doctype", S("<!DOCTYPE html>x"), "N(<!DOCTYPE html>)T(x)" },
-	{ "processing", S("<?xml a=\">?>x"), "N(<?xml a=\">?>)T(x)" },
+	{ "processing", S("<?xml a=\">?>x"), "N(<?xml a=\">)T(?>x)" },
 	{ "CDATA", S("<![CDATA[a>b]]>"), "N(<![CDATA[a>)T(b]]>)" },
 	{ "unclosed doctype", S("<!doctype"), "N(<!doctype!)" },
 
