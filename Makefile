@@ -52,10 +52,13 @@ POLICY_SRC := \
 	policy/charset.c \
 	policy/date_text.c \
 	policy/dialect.c \
+	policy/dialect_campaignmonitor.c \
 	policy/dialect_emaildelivery.c \
+	policy/dialect_flexmail.c \
 	policy/dynbuf.c \
 	policy/edits.c \
 	policy/feature.c \
+	policy/group_header.c \
 	policy/header_text.c \
 	policy/html.c \
 	policy/json_text.c \
@@ -189,7 +192,9 @@ UNIT_POLICY := \
 	test_charset \
 	test_corpora \
 	test_date_text \
+	test_dialect_campaignmonitor \
 	test_dialect_emaildelivery \
+	test_dialect_flexmail \
 	test_dynbuf \
 	test_header_text \
 	test_html \
@@ -247,6 +252,7 @@ KEYSTORE := keystore account_cache account_record key_lines key_used
 API_SCENE := api_batch api_health api_service config config_file config_option \
 	crypto listener metrics plan_seal pool_wake rate_limit sent_memory \
 	store submission
+WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
 
 LINK_test_config := config config_file config_option listener log
@@ -300,7 +306,9 @@ UNIT_THREADED := test_api_batch test_api_health test_control_client \
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS) -lcmocka
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
+		$(POLICY_LIBS) -lcmocka
+$(WITH_DIALECT_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/dialect_scene.o
 
 define unit_milter
 $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \

@@ -17,6 +17,9 @@ size_t utf8_char_len(const char *s, size_t len);
 /* How many bytes from the start are valid. */
 size_t utf8_valid_prefix(const char *s, size_t len);
 
+/* Characters of valid UTF-8. */
+size_t utf8_count(const char *s, size_t len);
+
 /* True when s has no byte above 0x7f. */
 bool utf8_is_ascii(const char *s, size_t len);
 
