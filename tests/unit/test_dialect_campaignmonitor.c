@@ -302,7 +302,7 @@ static const struct dialect_row bodies[] = {
 	  "--b\n" CT "image/png; name=logo.png\nContent-ID: <labor_hub_logo>\n"
 	  "Content-Disposition: inline; filename=logo.png\n\nabcd\n--b--\n",
 	  .want = "html: <img src=\"cid:labor_hub_logo\">\n"
-		  "file logo.png: image/png; name=logo.png, 4 bytes, inline "
+		  "file logo.png: image/png, 4 bytes, inline "
 		  "labor_hub_logo\n"
 		  "asks for inline images: Content-Disposition" },
 };

@@ -266,7 +266,7 @@ static const struct dialect_row bodies[] = {
 	  .want = "file a.csv: text/csv, 3 bytes" },
 	{ "an image that is an attachment", MIXED,
 	  HTML_PART "--b\n" CT "image/png; name=a.png\n\nabcd\n--b--\n",
-	  .want = "file a.png: image/png; name=a.png, 4 bytes" },
+	  .want = "file a.png: image/png, 4 bytes" },
 	{ "an inline attachment", MIXED,
 	  HTML_PART "--b\n" CT "image/png\nContent-Disposition: "
 		    "inline; filename=a.png\n\nabcd\n--b--\n",
