@@ -5,6 +5,8 @@
  * refused at once here.
  *
  * It wants attachments base64-encoded; they are decoded whatever they come in.
+ * User name and password are issued as a pair: a key that was issued with a
+ * name is good with that only (dialect_login).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +78,7 @@ read_links(struct reading *r, const char *name, const char *value, size_t len)
 			       FEATURE_CLICK_TRACKING);
 }
 
-/* --- metadata ------------------------------------------------------------- */
+/* --- metadata ------------------------------------------------------------ */
 
 static void
 add_metadata(struct outgoing *o, const char *key, const char *value)
@@ -158,7 +160,7 @@ read_metadata(struct reading *r, const char *name, const char *value,
 	return ok;
 }
 
-/* --- the whole ------------------------------------------------------------- */
+/* --- the whole ----------------------------------------------------------- */
 
 /* Message-ID stands above what cannot override it. */
 static const struct header_rule rules[] = {
@@ -205,8 +207,8 @@ read_body(struct reading *r, struct message *m)
 				       "plain text only is not supported: the "
 				       "message needs an HTML part");
 	if (o->html == NULL)
-		return standard_no_body(
-		    r, m, "The message has no HTML part to send");
+		return standard_no_body(r, m,
+					"The message has no HTML part to send");
 	for (size_t i = 0; i < o->n_files; i++) {
 		if (o->files[i].is_inline)
 			return refuse_inline(r, &o->files[i]);
@@ -214,23 +216,10 @@ read_body(struct reading *r, struct message *m)
 	return true;
 }
 
-/* A user name and a password are issued as a pair. */
-static const char *
-login(const char *user, size_t len, const char *expected,
-      char subaccount_r[SUBACCOUNT_MAX + 1])
-{
-	subaccount_r[0] = '\0';
-	if (expected == NULL ||
-	    (strlen(expected) == len && memcmp(user, expected, len) == 0))
-		return NULL;
-	return "the user name is not the one that was issued with the password";
-}
-
 const struct dialect dialect_flexmail = {
 	.name = "flexmail",
 	.rules = rules,
 	.body_wants = BODY_WANT_TEXT | BODY_WANT_AMP | BODY_WANT_FILES,
-	.login = login,
 	.finish = finish,
 	.body = read_body,
 	.keeps_others = true,

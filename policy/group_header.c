@@ -78,11 +78,3 @@ group_header_json(struct reading *r, const char *name, const char *value,
 	free(text);
 	return true;
 }
-
-bool
-group_header_is(const struct header_rule *rule)
-{
-	return rule->read == group_header_one ||
-	       rule->read == group_header_list ||
-	       rule->read == group_header_json;
-}

@@ -14,7 +14,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct header_rule;
 struct reading;
 
 /* Characters. Campaign Monitor names no bound; of the providers whose groups
@@ -32,9 +31,5 @@ bool group_header_list(struct reading *r, const char *name, const char *value,
 /* A JSON object; its "category" is a string or an array of strings. */
 bool group_header_json(struct reading *r, const char *name, const char *value,
 		       size_t len);
-
-/* True when the rule is read by one of these: the header says nothing about
- * which provider's dialect the message is in. */
-bool group_header_is(const struct header_rule *rule);
 
 #endif

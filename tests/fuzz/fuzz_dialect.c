@@ -40,7 +40,7 @@ static const struct route_list no_routes = { 0 };
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* --- the input as a message ----------------------------------------------- */
+/* --- the input as a message ---------------------------------------------- */
 
 static const struct dialect *
 choose(uint8_t byte)
@@ -125,7 +125,7 @@ read_message(const struct dialect *d, struct account *a, const char *data,
 	return m;
 }
 
-/* --- what must be true of a verdict --------------------------------------- */
+/* --- what must be true of a verdict -------------------------------------- */
 
 static void
 check_reply(const struct smtp_reply *r)

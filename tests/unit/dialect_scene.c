@@ -26,7 +26,7 @@
 
 static const struct route_list no_routes = { 0 };
 
-/* --- a row as a message --------------------------------------------------- */
+/* --- a row as a message -------------------------------------------------- */
 
 /* As libmilter gives them: folds are LF and white space, one blank behind the
  * colon is gone. */
@@ -99,7 +99,7 @@ judge_row(const struct dialect *d, const struct dialect_row *row,
 	account_free(&a);
 }
 
-/* --- what is handed over, as lines ----------------------------------------- */
+/* --- what is handed over, as lines --------------------------------------- */
 
 static void
 add_text(struct dynbuf *out, const char *name, const char *value)
@@ -181,7 +181,7 @@ has_line_with(const char *lines, const char *begin)
 	return has;
 }
 
-/* --- checking --------------------------------------------------------------- */
+/* --- checking ------------------------------------------------------------ */
 
 static bool
 is_as_wanted(const struct dialect_row *row, const struct verdict *v,

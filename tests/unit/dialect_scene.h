@@ -23,7 +23,7 @@
 struct dialect;
 
 /* Headers of a message that is good for every dialect. */
-#define DIALECT_SCENE_GOOD               \
+#define DIALECT_SCENE_GOOD                \
 	"From: Shop <shop@example.com>\n" \
 	"To: Joe <r@example.com>\n"       \
 	"Subject: S\n"                    \

@@ -23,14 +23,15 @@
 #define LINKS "X-Flexmail-Link-Tracking"
 #define X10 "0123456789"
 #define X50 X10 X10 X10 X10 X10
-#define E10 "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9" \
-	    "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+#define E10                                        \
+	"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9" \
+	"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
 #define E80 E10 E10 E10 E10 E10 E10 E10 E10
 
-/* --- tag -------------------------------------------------------------------- */
+/* --- tag ----------------------------------------------------------------- */
 
 #define LONG_TAG "550 5.6.0 " TAG ": a tag has 1 to 50 characters"
-#define BAD_TAG                                           \
+#define BAD_TAG                                          \
 	"550 5.6.0 " TAG ": a tag is in snake_case, as " \
 	"order_confirmation"
 
@@ -76,11 +77,10 @@ test_tag(void **state)
 	DIALECT_CHECK_ROWS(&dialect_flexmail, tags);
 }
 
-/* --- metadata --------------------------------------------------------------- */
+/* --- metadata ------------------------------------------------------------ */
 
-#define BAD_KEY(key)       \
-	"550 5.6.0 " META key \
-	": a metadata key is in snake_case, as order_id"
+#define BAD_KEY(key) \
+	"550 5.6.0 " META key ": a metadata key is in snake_case, as order_id"
 #define BAD_VALUE(key) \
 	"550 5.6.0 " META key ": a metadata value has 1 to 80 characters"
 
@@ -191,7 +191,7 @@ test_much_metadata(void **state)
 	dialect_check_rows(&dialect_flexmail, &row, 1);
 }
 
-/* --- tracking --------------------------------------------------------------- */
+/* --- tracking ------------------------------------------------------------ */
 
 static const struct dialect_row tracking[] = {
 	{ "off by default", M,
@@ -225,7 +225,7 @@ test_tracking(void **state)
 	DIALECT_CHECK_ROWS(&dialect_flexmail, tracking);
 }
 
-/* --- body ------------------------------------------------------------------- */
+/* --- body ---------------------------------------------------------------- */
 
 #define CT "Content-Type: "
 #define MIXED F CT "multipart/mixed; boundary=b\n"
@@ -249,8 +249,7 @@ static const struct dialect_row bodies[] = {
 		     "supported: the message needs an HTML part" },
 	{ "nothing", M, "",
 	  .refusal = "550 5.6.0 The message has no HTML part to send" },
-	{ "a charset nobody knows",
-	  F CT "text/html; charset=x-none\n", "\xe9",
+	{ "a charset nobody knows", F CT "text/html; charset=x-none\n", "\xe9",
 	  .refusal = "550 5.6.0 Content-Type: unknown charset \"x-none\"" },
 	{ "an attachment", MIXED,
 	  HTML_PART "--b\n" CT "application/pdf\nContent-Disposition: "
@@ -287,8 +286,7 @@ test_body(void **state)
 	DIALECT_CHECK_ROWS(&dialect_flexmail, bodies);
 }
 
-/* --- addresses and the rest --------------------------------------------------
- */
+/* --- addresses and the rest ---------------------------------------------- */
 
 static const struct dialect_row addresses[] = {
 	{ "From", M, .want = "from_name: Shop\nfrom_email: shop@example.com" },
@@ -328,8 +326,8 @@ static const struct dialect_row addresses[] = {
 	  .want = "header List-Unsubscribe: <https://x.example>\n"
 		  "header X-Other: \xc3\xa9\n"
 		  "asks for other headers: Other headers" },
-	{ "control headers do not", M TAG ": a\n" META "a: b\n" OPENS ": true\n"
-					LINKS ": true\n",
+	{ "control headers do not",
+	  M TAG ": a\n" META "a: b\n" OPENS ": true\n" LINKS ": true\n",
 	  .lacks = "header" },
 	{ "nor do those of other providers",
 	  M "X-Cmail-GroupName: a\nX-PM-Tag: b\nX-Auth-APIKey: c\n",
@@ -347,33 +345,7 @@ test_addresses(void **state)
 	DIALECT_CHECK_ROWS(&dialect_flexmail, addresses);
 }
 
-/* --- the table ---------------------------------------------------------------
- */
-
-static void
-test_login(void **state)
-{
-	static const struct {
-		const char *user, *expected;
-		bool ok;
-	} v[] = {
-		{ "acme", "acme", true },   { "acme", NULL, true },
-		{ "", NULL, true },	    { "Acme", "acme", false },
-		{ "acm", "acme", false },   { "acmee", "acme", false },
-		{ "", "acme", false },
-	};
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
-		char subaccount[SUBACCOUNT_MAX + 1] = "x";
-		const char *why =
-		    dialect_flexmail.login(v[i].user, strlen(v[i].user),
-					   v[i].expected, subaccount);
-
-		if ((why == NULL) != v[i].ok || subaccount[0] != '\0')
-			fail_msg("%s, %s: %s", v[i].user, v[i].expected, why);
-	}
-}
+/* --- the table ----------------------------------------------------------- */
 
 static void
 test_table(void **state)
@@ -403,7 +375,6 @@ main(void)
 		cmocka_unit_test(test_tracking),
 		cmocka_unit_test(test_body),
 		cmocka_unit_test(test_addresses),
-		cmocka_unit_test(test_login),
 		cmocka_unit_test(test_table),
 	};
 
