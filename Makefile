@@ -166,6 +166,11 @@ UNIT_POLICY := \
 	test_dynbuf \
 	test_header_text \
 	test_html \
+	test_html_entity \
+	test_html_links \
+	test_html_look \
+	test_html_scan \
+	test_html_to_text \
 	test_json_text \
 	test_mail_reader \
 	test_message \
@@ -176,7 +181,9 @@ UNIT_POLICY := \
 	test_requeue \
 	test_route \
 	test_smtp_reply \
+	test_text_fill \
 	test_trace \
+	test_tracking \
 	test_utf8
 
 UNIT_MILTER := \
@@ -264,6 +271,10 @@ LINK_test_sent_memory := sent_memory crypto store log
 LINK_test_store := store log
 LINK_test_submission := submission crypto
 
+# What tests/unit/html_scene.c is for.
+WITH_HTML_SCENE := test_html_entity test_html_links test_html_look \
+	test_html_scan test_html_to_text
+
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
@@ -286,6 +297,7 @@ $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
 endef
 $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
 $(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
+$(WITH_HTML_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/html_scene.o
 
 unit-bin: $(UNIT_BIN)
 
@@ -305,8 +317,8 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_dialect fuzz_header fuzz_lmtp fuzz_mail_reader fuzz_message \
-	fuzz_plan fuzz_request fuzz_sasl fuzz_wire
+FUZZ := fuzz_config fuzz_dialect fuzz_header fuzz_html fuzz_lmtp \
+	fuzz_mail_reader fuzz_message fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
