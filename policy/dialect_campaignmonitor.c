@@ -12,7 +12,9 @@
 
 #include "body.h"
 #include "dialect.h"
+#include "dynbuf.h"
 #include "group_header.h"
+#include "html_to_text.h"
 #include "outgoing.h"
 #include "standard_headers.h"
 #include "utf8.h"
@@ -88,6 +90,22 @@ finish(struct reading *r)
 	return standard_route(r);
 }
 
+/* "One will be automatically generated from your HTML version." Nothing to read
+ * in it is no text. */
+static void
+make_text(struct outgoing *o)
+{
+	DYNBUF_AUTO text;
+
+	dynbuf_init(&text, HTML_TO_TEXT_MAX(o->html_len));
+	if (!html_to_text(&text, o->html, o->html_len))
+		abort();
+	if (text.len == 0)
+		return;
+	o->text = dynbuf_steal(&text, &o->text_len);
+	o->text_is_made = true;
+}
+
 static bool
 read_body(struct reading *r, struct message *m)
 {
@@ -98,6 +116,8 @@ read_body(struct reading *r, struct message *m)
 	if (o->html == NULL && o->text == NULL)
 		return standard_no_body(
 		    r, m, "The message has no HTML or text part to send");
+	if (o->text == NULL)
+		make_text(o);
 	return true;
 }
 
