@@ -161,7 +161,9 @@ UNIT_POLICY := \
 	test_charset \
 	test_corpora \
 	test_date_text \
+	test_dialect_campaignmonitor \
 	test_dialect_emaildelivery \
+	test_dialect_flexmail \
 	test_dynbuf \
 	test_header_text \
 	test_html \
@@ -227,6 +229,7 @@ KEYSTORE := keystore account_cache account_record key_lines key_used
 API_SCENE := api_batch api_health api_service config config_file config_option \
 	crypto listener metrics plan_seal pool_wake rate_limit sent_memory \
 	store submission
+WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
 
 LINK_test_config := config config_file config_option listener log
@@ -284,7 +287,9 @@ UNIT_THREADED := test_api_batch test_api_health test_control_client \
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS) -lcmocka
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
+		$(POLICY_LIBS) -lcmocka
+$(WITH_DIALECT_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/dialect_scene.o
 
 define unit_milter
 $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
@@ -313,8 +318,8 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_html fuzz_lmtp fuzz_mail_reader fuzz_message \
-	fuzz_plan fuzz_request fuzz_sasl fuzz_wire
+FUZZ := fuzz_config fuzz_dialect fuzz_header fuzz_html fuzz_lmtp \
+	fuzz_mail_reader fuzz_message fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \

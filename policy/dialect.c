@@ -14,6 +14,8 @@
 
 const struct dialect *const dialects[] = {
 	&dialect_emaildelivery,
+	&dialect_flexmail,
+	&dialect_campaignmonitor,
 	NULL,
 };
 

@@ -96,7 +96,9 @@ struct dialect {
 	bool html_only;	   /* of the body what outgoing's html holds */
 };
 
+extern const struct dialect dialect_campaignmonitor;
 extern const struct dialect dialect_emaildelivery;
+extern const struct dialect dialect_flexmail;
 
 /* NULL when there is no such dialect. */
 const struct dialect *dialect_find(const char *name);
