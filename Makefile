@@ -52,7 +52,9 @@ POLICY_SRC := \
 	policy/charset.c \
 	policy/date_text.c \
 	policy/dialect.c \
+	policy/dialect_auto.c \
 	policy/dialect_emaildelivery.c \
+	policy/dialect_sparkpost.c \
 	policy/dynbuf.c \
 	policy/edits.c \
 	policy/feature.c \
@@ -64,12 +66,14 @@ POLICY_SRC := \
 	policy/message.c \
 	policy/mime.c \
 	policy/mime_field.c \
+	policy/msys_api.c \
 	policy/outgoing.c \
 	policy/plan.c \
 	policy/quoted_printable.c \
 	policy/requeue.c \
 	policy/route.c \
 	policy/smtp_reply.c \
+	policy/sparkpost_login.c \
 	policy/standard_headers.c \
 	policy/trace.c \
 	policy/utf8.c
@@ -189,7 +193,9 @@ UNIT_POLICY := \
 	test_charset \
 	test_corpora \
 	test_date_text \
+	test_dialect_auto \
 	test_dialect_emaildelivery \
+	test_dialect_sparkpost \
 	test_dynbuf \
 	test_header_text \
 	test_html \
@@ -202,6 +208,7 @@ UNIT_POLICY := \
 	test_requeue \
 	test_route \
 	test_smtp_reply \
+	test_sparkpost_login \
 	test_trace \
 	test_utf8
 
