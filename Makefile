@@ -43,40 +43,7 @@ POLICY_LIBS = $(shell $(PKG_CONFIG) --libs gmime-3.0 jansson)
 CTL_LIBS = $(shell $(PKG_CONFIG) --libs gmime-3.0 jansson libcrypto inih)
 DAEMON_LIBS = $(shell $(PKG_CONFIG) --libs $(PKGS)) -lmilter
 
-POLICY_SRC := \
-	policy/account.c \
-	policy/address.c \
-	policy/api.c \
-	policy/api_emaildelivery.c \
-	policy/body.c \
-	policy/charset.c \
-	policy/date_text.c \
-	policy/dialect.c \
-	policy/dialect_auto.c \
-	policy/dialect_emaildelivery.c \
-	policy/dialect_sparkpost.c \
-	policy/dynbuf.c \
-	policy/edits.c \
-	policy/feature.c \
-	policy/header_text.c \
-	policy/html.c \
-	policy/json_text.c \
-	policy/judge.c \
-	policy/mail_reader.c \
-	policy/message.c \
-	policy/mime.c \
-	policy/mime_field.c \
-	policy/msys_api.c \
-	policy/outgoing.c \
-	policy/plan.c \
-	policy/quoted_printable.c \
-	policy/requeue.c \
-	policy/route.c \
-	policy/smtp_reply.c \
-	policy/sparkpost_login.c \
-	policy/standard_headers.c \
-	policy/trace.c \
-	policy/utf8.c
+POLICY_SRC := $(sort $(wildcard policy/*.c))
 
 # Everything of the daemon but main(), so that tests can link it.
 MILTER_SRC := \
@@ -203,6 +170,7 @@ UNIT_POLICY := \
 	test_mail_reader \
 	test_message \
 	test_mime \
+	test_mime_parameter \
 	test_plan \
 	test_quoted_printable \
 	test_requeue \

@@ -37,6 +37,9 @@
 /* A file's name in UTF-8: SparkPost's bound, and that of file systems. */
 #define BODY_FILE_NAME_MAX 255
 
+/* RFC 5322 has no bound of its own for it; SparkPost takes it as a name. */
+#define BODY_CONTENT_ID_MAX 255
+
 /* What is kept beside "HTML, else text"; each costs memory. */
 enum body_want {
 	BODY_WANT_TEXT = 1,  /* the text part beside the HTML part */

@@ -59,16 +59,18 @@ read_tag(struct reading *r, const char *name, const char *value, size_t len)
 	if (value == NULL || len == 0)
 		return true;
 	if (len > TAG_MAX)
-		return standard_refuse(r, name, "a tag has at most 18 characters");
+		return standard_refuse(r, name,
+				       "a tag has at most 18 characters");
 	tag = r->outgoing->tag = standard_copy(value);
 	r->outgoing->asked[FEATURE_TAG] = TAG;
 	for (size_t i = 0; i < len; i++) {
 		if (tag[i] >= 'A' && tag[i] <= 'Z')
 			tag[i] += 'a' - 'A';
 		if (!is_tag_char(tag[i]))
-			return standard_refuse(r, name,
-				      "a tag has letters, digits, '.', '_' "
-				      "and '-' only");
+			return standard_refuse(
+			    r, name,
+			    "a tag has letters, digits, '.', '_' "
+			    "and '-' only");
 	}
 	return true;
 }
@@ -111,7 +113,8 @@ read_subject(struct reading *r, const char *name, const char *value, size_t len)
 	}
 	if (r->outgoing->template_id != NULL)
 		return true;
-	return standard_refuse(r, name, value == NULL ? "header missing" : "is empty");
+	return standard_refuse(r, name,
+			       value == NULL ? "header missing" : "is empty");
 }
 
 /* In this order: what the refusal of a later row needs stands above it. */

@@ -17,6 +17,7 @@
 #include "dynbuf.h"
 #include "header_text.h"
 #include "mime_field.h"
+#include "mime_parameter.h"
 
 /* "--" boundary "--" and blanks that some mailers add. */
 #define DELIMITER_LINE_MAX (MIME_BOUNDARY_MAX + 64)
@@ -35,14 +36,20 @@ struct level {
 	size_t len;
 	bool digest;
 	bool attachment;
+	bool related;		    /* it is, or it is below one */
+	bool alternative;	    /* it is one */
+	unsigned alternative_above; /* see struct mime_part */
+	bool begun;		    /* a delimiter of it was seen */
+	bool text;		    /* there is text before the first one */
 };
 
-enum field { FIELD_TYPE, FIELD_ENCODING, FIELD_DISPOSITION, FIELDS };
+enum field { FIELD_TYPE, FIELD_ENCODING, FIELD_DISPOSITION, FIELD_ID, FIELDS };
 
 static const char *const field_names[FIELDS] = {
 	[FIELD_TYPE] = "Content-Type",
 	[FIELD_ENCODING] = "Content-Transfer-Encoding",
 	[FIELD_DISPOSITION] = "Content-Disposition",
+	[FIELD_ID] = "Content-ID",
 };
 
 struct mime {
@@ -54,6 +61,8 @@ struct mime {
 	unsigned depth;
 	int entities; /* leaves and multiparts */
 	unsigned leaves;
+	size_t at;    /* bytes of the body taken, with the line at hand */
+	size_t begin; /* where the header being read begins */
 
 	char *fields[FIELDS]; /* of the header being read, unfolded */
 	struct dynbuf header; /* the block, raw */
@@ -69,10 +78,9 @@ struct mime {
 	bool wanted;
 
 	const char *problem;
+	const char *lost;
 	char error[160];
 };
-
-static void after_header(struct mime *m);
 
 struct mime *
 mime_new(const struct mime_sink *sink, void *arg)
@@ -101,8 +109,14 @@ clear_fields(struct mime *m)
 static void
 pop_levels(struct mime *m, unsigned depth)
 {
-	while (m->depth > depth)
-		free(m->levels[--m->depth].boundary);
+	while (m->depth > depth) {
+		const struct level *l = &m->levels[--m->depth];
+
+		if (!l->begun && l->text && m->lost == NULL)
+			m->lost = "Content-Type: multipart whose boundary does "
+				  "not occur";
+		free(l->boundary);
+	}
 }
 
 void
@@ -161,6 +175,16 @@ set_field(struct mime *m, enum field f, char *value)
 	free(value);
 }
 
+/* What a part is does not depend on it: the first one counts. */
+static void
+set_id(struct mime *m, char *value)
+{
+	if (m->fields[FIELD_ID] == NULL)
+		m->fields[FIELD_ID] = value;
+	else
+		free(value);
+}
+
 static void
 read_field(struct mime *m, const char *name, size_t name_len, const char *value,
 	   size_t len)
@@ -171,7 +195,9 @@ read_field(struct mime *m, const char *name, size_t name_len, const char *value,
 		if (strlen(field_names[f]) != name_len ||
 		    strncasecmp(field_names[f], name, name_len) != 0)
 			continue;
-		if (len > MIME_FIELD_MAX)
+		if (f == FIELD_ID)
+			set_id(m, header_unfold(value, len, &n));
+		else if (len > MIME_FIELD_MAX)
 			fail(m, "%s: longer than %d bytes", field_names[f],
 			     MIME_FIELD_MAX);
 		else
@@ -266,10 +292,35 @@ end_leaf(struct mime *m)
 	mime_type_clear(&m->type);
 }
 
-static bool
-in_attachment(const struct mime *m)
+/* The multipart that the next part is in; one that is nothing at the top. */
+static const struct level *
+parent(const struct mime *m)
 {
-	return m->depth > 0 && m->levels[m->depth - 1].attachment;
+	static const struct level none;
+
+	return m->depth > 0 ? &m->levels[m->depth - 1] : &none;
+}
+
+static void
+push_level(struct mime *m, struct mime_type *t, bool attachment)
+{
+	bool alternative = strcmp(t->subtype, "alternative") == 0;
+	unsigned above = parent(m)->alternative_above;
+
+	if (above == 0 && alternative)
+		above = (unsigned)m->entities;
+	m->levels[m->depth] = (struct level){
+		.boundary = t->boundary,
+		.len = strlen(t->boundary),
+		.digest = strcmp(t->subtype, "digest") == 0,
+		.attachment = attachment,
+		.related =
+		    parent(m)->related || strcmp(t->subtype, "related") == 0,
+		.alternative = alternative,
+		.alternative_above = above,
+	};
+	m->depth++;
+	t->boundary = NULL;
 }
 
 /* What follows is not looked at when this returns without a new level: bytes
@@ -280,6 +331,7 @@ begin_multipart(struct mime *m, struct mime_type *t, bool attachment)
 	m->state = STATE_BETWEEN;
 	if (t->boundary == NULL) {
 		note(m, "Content-Type: multipart without a boundary");
+		m->lost = "Content-Type: multipart without a boundary";
 		return;
 	}
 	if (t->boundaries_differ) {
@@ -295,19 +347,14 @@ begin_multipart(struct mime *m, struct mime_type *t, bool attachment)
 		fail(m, "MIME parts nested deeper than %d", MIME_DEPTH_MAX);
 		return;
 	}
-	m->levels[m->depth++] = (struct level){
-		.boundary = t->boundary,
-		.len = strlen(t->boundary),
-		.digest = strcmp(t->subtype, "digest") == 0,
-		.attachment = attachment,
-	};
-	t->boundary = NULL;
+	push_level(m, t, attachment);
 }
 
 static void
-begin_leaf(struct mime *m, bool attachment)
+begin_leaf(struct mime *m, bool attachment, size_t content)
 {
 	const char *encoding = m->fields[FIELD_ENCODING];
+	const char *disposition = m->fields[FIELD_DISPOSITION];
 
 	m->leaves++;
 	m->part = (struct mime_part){
@@ -318,6 +365,14 @@ begin_leaf(struct mime *m, bool attachment)
 		.flowed = m->type.flowed,
 		.encoding = mime_encoding_parse(encoding ? encoding : ""),
 		.depth = m->depth,
+		.in_alternative = parent(m)->alternative,
+		.alternative = parent(m)->alternative_above,
+		.related = parent(m)->related,
+		.begin = m->begin,
+		.content = content,
+		.type_field = m->fields[FIELD_TYPE],
+		.disposition_field = disposition,
+		.id_field = m->fields[FIELD_ID],
 	};
 	m->wanted = m->sink->begin(m->arg, &m->part) == MIME_WANT_BODY;
 	m->state = STATE_LEAF;
@@ -326,18 +381,18 @@ begin_leaf(struct mime *m, bool attachment)
 static void
 read_type(struct mime *m)
 {
-	bool digest = m->depth > 0 && m->levels[m->depth - 1].digest;
+	const char *by_default =
+	    parent(m)->digest ? "message/rfc822" : "text/plain";
 
 	if (m->fields[FIELD_TYPE] != NULL)
 		mime_type_parse(m->fields[FIELD_TYPE], &m->type);
 	else
-		mime_type_parse(digest ? "message/rfc822" : "text/plain",
-				&m->type);
+		mime_type_parse(by_default, &m->type);
 }
 
-/* The header of an entity is complete. */
+/* The header of an entity is complete; what it holds begins at `content`. */
 static void
-begin_entity(struct mime *m)
+begin_entity(struct mime *m, size_t content)
 {
 	const char *disposition = m->fields[FIELD_DISPOSITION];
 	bool attachment;
@@ -351,14 +406,14 @@ begin_entity(struct mime *m)
 		return;
 	}
 	read_type(m);
-	attachment =
-	    in_attachment(m) || (disposition != NULL &&
-				 mime_disposition_is_attachment(disposition));
+	attachment = parent(m)->attachment ||
+		     (disposition != NULL &&
+		      mime_disposition_is_attachment(disposition));
 	if (strcmp(m->type.type, "multipart") == 0) {
 		begin_multipart(m, &m->type, attachment);
 		mime_type_clear(&m->type);
 	} else {
-		begin_leaf(m, attachment);
+		begin_leaf(m, attachment, content);
 	}
 	clear_fields(m);
 }
@@ -402,8 +457,10 @@ at_delimiter(struct mime *m, unsigned depth, bool close)
 	pop_levels(m, close ? depth - 1 : depth);
 	m->mid_line = false;
 	if (!close) {
+		m->levels[depth - 1].begun = true;
 		dynbuf_truncate(&m->header, 0);
 		m->header_line = 0;
+		m->begin = m->at;
 		m->state = STATE_HEADER;
 		return;
 	}
@@ -423,6 +480,19 @@ emit(struct mime *m, const char *data, size_t len)
 		m->sink->data(m->arg, data, len);
 }
 
+/* A preamble is nobody's text, unless no part follows it. */
+static void
+note_text(struct mime *m, const char *data, size_t len)
+{
+	struct level *l;
+
+	if (m->depth == 0)
+		return;
+	l = &m->levels[m->depth - 1];
+	for (size_t i = 0; !l->begun && !l->text && i < len; i++)
+		l->text = (unsigned char)data[i] > ' ';
+}
+
 /* Gives body bytes to the sink, but for a line end at their end. */
 static void
 body_bytes(struct mime *m, const char *data, size_t len)
@@ -432,6 +502,8 @@ body_bytes(struct mime *m, const char *data, size_t len)
 	if (len == 0)
 		return;
 	m->mid_line = data[len - 1] != '\n';
+	if (m->state == STATE_BETWEEN)
+		note_text(m, data, len);
 	if (m->state != STATE_LEAF || !m->wanted)
 		return;
 	if (len == 1 && data[0] == '\n' && m->n_held == 1 &&
@@ -500,6 +572,7 @@ feed_kept_line(struct mime *m, const char *data, size_t len)
 		m->line.overflow = false;
 		return 0;
 	}
+	m->at += n;
 	if (whole) {
 		dash_line(m, m->line.data, m->line.len);
 		dynbuf_truncate(&m->line, 0);
@@ -517,15 +590,18 @@ feed_body(struct mime *m, const char *data, size_t len)
 		return feed_kept_line(m, data, len);
 	if (m->mid_line || m->depth == 0) {
 		n = m->depth == 0 ? len : line_len(data, len);
+		m->at += n;
 		body_bytes(m, data, n);
 		return n;
 	}
 	n = plain_lines(data, len);
 	if (n > 0) {
+		m->at += n;
 		body_bytes(m, data, n);
 		return n;
 	}
 	n = line_len(data, len);
+	m->at += n;
 	if (data[n - 1] == '\n' || n > DELIMITER_LINE_MAX)
 		dash_line(m, data, n);
 	else
@@ -536,10 +612,10 @@ feed_body(struct mime *m, const char *data, size_t len)
 /* --- part headers --------------------------------------------------------- */
 
 static void
-after_header(struct mime *m)
+after_header(struct mime *m, size_t content)
 {
 	read_header_block(m);
-	begin_entity(m);
+	begin_entity(m, content);
 }
 
 /* A whole line of a part's header, the last of m->header. Ends the header at
@@ -562,7 +638,7 @@ header_line(struct mime *m)
 	}
 	if (depth == 0 && (line[0] == '\n' || strncmp(line, "\r\n", 2) == 0)) {
 		dynbuf_truncate(&m->header, at);
-		after_header(m);
+		after_header(m, m->at);
 		return;
 	}
 	rest = malloc(len);
@@ -570,7 +646,7 @@ header_line(struct mime *m)
 		abort();
 	memcpy(rest, line, len);
 	dynbuf_truncate(&m->header, at);
-	after_header(m);
+	after_header(m, m->at - len);
 	if (m->state != STATE_OVER && depth > 0) {
 		at_delimiter(m, depth, close);
 	} else if (m->state != STATE_OVER) {
@@ -590,6 +666,7 @@ feed_header(struct mime *m, const char *data, size_t len)
 		     MIME_PART_HEADER_MAX);
 		return len;
 	}
+	m->at += n;
 	if (data[n - 1] == '\n')
 		header_line(m);
 	return n;
@@ -601,7 +678,7 @@ enum mime_status
 mime_feed(struct mime *m, const char *data, size_t len)
 {
 	if (m->state == STATE_START)
-		begin_entity(m);
+		begin_entity(m, 0);
 	while (len > 0 && m->state != STATE_OVER) {
 		size_t n = m->state == STATE_HEADER ? feed_header(m, data, len)
 						    : feed_body(m, data, len);
@@ -616,21 +693,22 @@ enum mime_status
 mime_end(struct mime *m)
 {
 	if (m->state == STATE_START)
-		begin_entity(m);
+		begin_entity(m, 0);
 	/* A last line without a line end may be a delimiter all the same. */
 	if (m->state == STATE_HEADER && m->header.len > m->header_line)
 		header_line(m);
 	if (m->state == STATE_HEADER)
-		after_header(m);
+		after_header(m, m->at);
 	if (m->state != STATE_OVER && m->line.len > 0) {
 		dash_line(m, m->line.data, m->line.len);
 		dynbuf_truncate(&m->line, 0);
 	}
 	if (m->state == STATE_HEADER)
-		after_header(m);
+		after_header(m, m->at);
 	if (m->state == STATE_LEAF && m->wanted)
 		emit(m, m->held, m->n_held);
 	end_leaf(m);
+	pop_levels(m, 0);
 	if (m->status == MIME_MORE)
 		m->status = MIME_DONE;
 	m->state = STATE_OVER;
@@ -649,8 +727,37 @@ mime_problem(const struct mime *m)
 	return m->problem;
 }
 
+const char *
+mime_lost(const struct mime *m)
+{
+	return m->lost;
+}
+
 unsigned
 mime_parts(const struct mime *m)
 {
 	return m->leaves;
+}
+
+/* --- what only files need ------------------------------------------------- */
+
+char *
+mime_file_name(const struct mime_part *part)
+{
+	char *name = mime_parameter(part->disposition_field, "filename");
+
+	return name != NULL ? name : mime_parameter(part->type_field, "name");
+}
+
+char *
+mime_method(const struct mime_part *part)
+{
+	return mime_parameter(part->type_field, "method");
+}
+
+bool
+mime_is_inline(const struct mime_part *part)
+{
+	return part->disposition_field != NULL &&
+	       mime_disposition_is_inline(part->disposition_field);
 }
