@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "account.h"
 #include "address.h"
@@ -221,7 +222,7 @@ route_as_known(const struct account *a, const char *named)
 	if (named == NULL || account_find_route(a, named) != NULL)
 		return named;
 	for (size_t i = 0; i < a->n_routes; i++) {
-		if (g_ascii_strcasecmp(a->routes[i].id, named) == 0)
+		if (strcasecmp(a->routes[i].id, named) == 0)
 			return a->routes[i].id;
 	}
 	return named;

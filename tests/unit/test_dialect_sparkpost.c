@@ -131,6 +131,18 @@ add_headers(struct dynbuf *out, const struct outgoing *o)
 }
 
 static void
+add_files(struct dynbuf *out, const struct outgoing *o)
+{
+	for (size_t i = 0; i < o->n_files; i++) {
+		const struct body_file *f = &o->files[i];
+
+		dynbuf_addf(out, "%s%s %s %s %.*s", i > 0 ? "; " : "", f->name,
+			    f->type, f->is_inline ? "inline" : "attached",
+			    (int)f->len, f->data);
+	}
+}
+
+static void
 add_member(struct dynbuf *out, const struct outgoing *o, const char *name)
 {
 	for (size_t i = 0; i < outgoing_n_strings; i++) {
@@ -155,6 +167,10 @@ describe(struct dynbuf *out, const struct outgoing *o, const char *what)
 		add_asked(out, o);
 	else if (strcmp(what, "headers") == 0)
 		add_headers(out, o);
+	else if (strcmp(what, "files") == 0)
+		add_files(out, o);
+	else if (strcmp(what, "amp") == 0)
+		dynbuf_adds(out, o->amp ? o->amp : "(absent)");
 	else if (strcmp(what, "html") == 0)
 		dynbuf_adds(out, o->html ? o->html : "(absent)");
 	else if (strcmp(what, "text") == 0)
@@ -291,12 +307,12 @@ static const struct row clients[] = {
 	  .what = "tag", .want = "my_awes ome_campaign" },
 	{ "V10, a comma too many",
 	  FS X "{\"options\" : {\"open_tracking\" : false, \"click_tracking\" "
-	       ": true},\n}\n",
-	  .refusal = PARSING "syntax error at column 71" },
+	       ": true},\n }\n",
+	  .refusal = PARSING "syntax error at column 66" },
 	{ "V10, a comma too few",
 	  FS X "{\"bcc\": [{ \"email\": \"a@b.c\", \"name\": \"1\" }\n    "
 	       "{ \"email\": \"b@b.c\", \"name\": \"2\" }]}\n",
-	  .refusal = PARSING "syntax error at column 46" },
+	  .refusal = PARSING "syntax error at column 44" },
 	{ "a folded header as the page has it",
 	  FS X "{\"options\" : {\"open_tracking\" : false, "
 	       "\"click_tracking\" : true},\n   \"metadata\" : {\"has_pets\" : "
@@ -321,13 +337,13 @@ static const struct row clients[] = {
 	{ "an array", FS X "[]\n", .refusal = PARSING "not a JSON object" },
 	{ "a string", FS X "\"a\"\n", .refusal = PARSING "not a JSON object" },
 	{ "not JSON", FS X "campaign_id=a\n",
-	  .refusal = PARSING "syntax error at column 11" },
+	  .refusal = PARSING "syntax error at column 8" },
 	{ "cut", FS X "{\"campaign_id\":\n",
 	  .refusal = PARSING "it ends too early at column 15" },
 	{ "two objects", FS X "{}{}\n",
 	  .refusal = PARSING "something follows the JSON text at column 3" },
 	{ "a name twice", FS X "{\"tags\":[],\"tags\":[]}\n",
-	  .refusal = PARSING "a name that is there twice at column 18" },
+	  .refusal = PARSING "a name that is there twice at column 17" },
 	{ "too deep",
 	  FS X "{\"metadata\":{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]"
 	       "]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}}\n",
@@ -335,7 +351,7 @@ static const struct row clients[] = {
 	{ "a control character", FS X "{\"campaign_id\":\"a\x01\"}\n",
 	  .refusal = "X-MSYS-API: holds a control character" },
 	{ "a NUL escaped", FS X "{\"campaign_id\":\"a\\u0000\"}\n",
-	  .refusal = PARSING "a NUL character at column 23" },
+	  .refusal = PARSING "a NUL character at column 24" },
 	{ "unknown members, substitution_data and sandbox are skipped",
 	  FS X "{\"substitution_data\":{\"a\":1},\"x\":[1],\"options\":{"
 	       "\"sandbox\":true,\"y\":2},\"campaign_id\":\"a\"}\n",
@@ -884,6 +900,58 @@ test_others(void **state)
 	CHECK_ROWS(others);
 }
 
+#define MULTI(type) \
+	FS "MIME-Version: 1.0\nContent-Type: multipart/" type "; boundary=b\n"
+#define PART(type, body) "--b\r\nContent-Type: " type "\r\n\r\n" body "\r\n"
+#define TEXT PART("text/plain", "t")
+#define AMP PART("text/x-amp-html", "<html amp4email>")
+#define HTML PART("text/html", "<p>h")
+#define END "--b--\r\n"
+#define ALL_THREE TEXT AMP HTML END
+#define MISPLACED                                         \
+	"Content-Type: text/x-amp-html must be within a " \
+	"multipart/alternative, beside a text/html or text/plain part"
+#define FILES                                                             \
+	HTML "--b\r\nContent-Type: image/png; name=i.png\r\nContent-ID: " \
+	     "<i>\r\nContent-Disposition: inline\r\n\r\npng\r\n"          \
+	     "--b\r\nContent-Type: text/csv\r\nContent-Disposition: "     \
+	     "attachment; filename=a.csv\r\n\r\n1,2\r\n" END
+
+static const struct row bodies[] = {
+	{ "HTML of three", MULTI("alternative"), .body = ALL_THREE,
+	  .what = "html", .want = "<p>h" },
+	{ "text of three", MULTI("alternative"), .body = ALL_THREE,
+	  .what = "text", .want = "t" },
+	{ "AMP of three", MULTI("alternative"), .body = ALL_THREE,
+	  .what = "amp", .want = "<html amp4email>" },
+	{ "three asked for", MULTI("alternative"), .body = ALL_THREE,
+	  .what = "asked",
+	  .want = "text part: Content-Type; AMP part: Content-Type" },
+	{ "AMP beside text", MULTI("alternative"), .body = TEXT AMP END,
+	  .what = "amp", .want = "<html amp4email>" },
+	{ "AMP alone", MULTI("alternative"), .body = AMP END,
+	  .refusal = MISPLACED },
+	{ "AMP in a multipart/mixed", MULTI("mixed"), .body = ALL_THREE,
+	  .refusal = MISPLACED },
+	{ "AMP as the whole message", FS "Content-Type: text/x-amp-html\n",
+	  .body = "<html amp4email>", .refusal = MISPLACED },
+	{ "files are kept", MULTI("mixed"), .body = FILES, .what = "files",
+	  .want = "i.png image/png inline png; a.csv text/csv attached 1,2" },
+	{ "files asked for", MULTI("mixed"), .body = FILES, .what = "asked",
+	  .want = "attachments: Content-Disposition; "
+		  "inline images: Content-Disposition" },
+	{ "a file alone", MULTI("mixed"),
+	  .body = "--b\r\nContent-Type: image/png\r\n\r\npng\r\n" END,
+	  .refusal = "The message has no HTML or text part to send" },
+};
+
+static void
+test_bodies(void **state)
+{
+	(void)state;
+	CHECK_ROWS(bodies);
+}
+
 static void
 test_subaccount(void **state)
 {
@@ -941,6 +1009,7 @@ main(void)
 		cmocka_unit_test(test_too_many_duplicates),
 		cmocka_unit_test(test_shown),
 		cmocka_unit_test(test_others),
+		cmocka_unit_test(test_bodies),
 		cmocka_unit_test(test_subaccount),
 		cmocka_unit_test(test_dialect),
 	};
