@@ -164,6 +164,8 @@ UNIT_POLICY := \
 	test_dialect_campaignmonitor \
 	test_dialect_emaildelivery \
 	test_dialect_flexmail \
+	test_dialect_auto \
+	test_dialect_sparkpost \
 	test_dynbuf \
 	test_header_text \
 	test_html \
@@ -183,6 +185,7 @@ UNIT_POLICY := \
 	test_route \
 	test_smtp_reply \
 	test_text_fill \
+	test_sparkpost_login \
 	test_trace \
 	test_tracking \
 	test_utf8
