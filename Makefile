@@ -47,7 +47,13 @@ POLICY_SRC := \
 	policy/account.c \
 	policy/address.c \
 	policy/api.c \
+	policy/api_answer.c \
+	policy/api_campaignmonitor.c \
 	policy/api_emaildelivery.c \
+	policy/api_flexmail.c \
+	policy/api_generic.c \
+	policy/api_sparkpost.c \
+	policy/api_write.c \
 	policy/body.c \
 	policy/body_decoder.c \
 	policy/body_files.c \
