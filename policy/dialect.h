@@ -99,9 +99,14 @@ struct dialect {
 };
 
 /* All there are; a new one is a row here and a file. */
-#define DIALECTS(row)                                                   \
-	row(auto) row(emaildelivery) row(flexmail) row(campaignmonitor) \
-	    row(sparkpost)
+/* clang-format off */
+#define DIALECTS(row) \
+	row(auto) \
+	row(emaildelivery) \
+	row(flexmail) \
+	row(campaignmonitor) \
+	row(sparkpost)
+/* clang-format on */
 #define DIALECT_DECLARE(name) extern const struct dialect dialect_##name;
 DIALECTS(DIALECT_DECLARE)
 
