@@ -165,6 +165,8 @@ check_requeue(const struct message *m, struct outgoing *o)
 					    .return_path = path,
 					    .strip = strip,
 					    .n_strip = 2 };
+	static const struct requeue_as as = { .message_token = "token",
+					      .token = "token" };
 	struct smtp_reply refusal = { 0 };
 	struct edits *e = edits_new();
 
@@ -174,7 +176,7 @@ check_requeue(const struct message *m, struct outgoing *o)
 	edits_free(&e);
 	e = edits_new();
 	o->route = &route;
-	if (requeue_to_transport(m, &dialect_emaildelivery, o, "token", 0, e,
+	if (requeue_to_transport(m, &dialect_emaildelivery, o, &as, e,
 				 &refusal)) {
 		check_header_edits(m, e);
 		if (e->new_body)
