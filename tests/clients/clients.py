@@ -31,6 +31,7 @@ class Client:
     trust     it has no option for a certificate to trust, but this variable
     utf8      it can use SMTPUTF8
     inline    it can send images that the HTML shows
+    explains  its error quotes the server
     """
     name: str
     command: tuple
@@ -40,6 +41,7 @@ class Client:
     trust: str = ""
     utf8: bool = False
     inline: bool = True
+    explains: bool = True
 
     def missing(self):
         for file in self.files:
@@ -139,7 +141,7 @@ CLIENTS = (
     Client("go_smtp", ("{work}/go_smtp",), ("go", "version"),
            build=("go", "build", "-o", "{work}/go_smtp", "{here}/go_smtp.go"),
            trust="SSL_CERT_FILE", utf8=True),
-    _front("curl", utf8=True),
+    _front("curl", utf8=True, explains=False),
     _front("msmtp"),
     _front("swaks", inline=False),
 )

@@ -12,7 +12,8 @@ from pathlib import Path
 
 
 def mailbox(who):
-    return Address(who["name"], addr_spec=who["address"])
+    username, domain = who["address"].rsplit("@", 1)
+    return Address(who["name"], username, domain)
 
 
 def build(m):
