@@ -57,16 +57,11 @@ static class SystemNetMail {
 		message.HeadersEncoding = Encoding.UTF8;
 		foreach (KeyValuePair<string, JsonValue> h in (JsonObject) m["headers"])
 			message.Headers.Add(h.Key, h.Value);
-		if (m.ContainsKey("text"))
-			message.AlternateViews.Add(View(m["text"], "text/plain"));
-		if (m.ContainsKey("html")) {
-			AlternateView html = View(m["html"], "text/html");
-			foreach (JsonValue a in (JsonArray) m["inline"])
-				html.LinkedResources.Add(new LinkedResource(
-					(string) a["path"], (string) a["type"])
-					{ ContentId = a["cid"] });
-			message.AlternateViews.Add(html);
-		}
+		message.BodyEncoding = Encoding.UTF8;
+		message.IsBodyHtml = !m.ContainsKey("text");
+		message.Body = message.IsBodyHtml ? m["html"] : m["text"];
+		if (m.ContainsKey("html") && !message.IsBodyHtml)
+			message.AlternateViews.Add(HtmlView(m));
 		foreach (JsonValue a in (JsonArray) m["attachments"])
 			message.Attachments.Add(new Attachment(
 				File.OpenRead(a["path"]), (string) a["name"],
@@ -74,10 +69,15 @@ static class SystemNetMail {
 		return message;
 	}
 
-	static AlternateView View(string text, string type)
+	static AlternateView HtmlView(JsonValue m)
 	{
-		return AlternateView.CreateAlternateViewFromString(
-			text, Encoding.UTF8, type);
+		AlternateView html = AlternateView.CreateAlternateViewFromString(
+			m["html"], Encoding.UTF8, "text/html");
+		foreach (JsonValue a in (JsonArray) m["inline"])
+			html.LinkedResources.Add(new LinkedResource(
+				(string) a["path"], (string) a["type"])
+				{ ContentId = a["cid"] });
+		return html;
 	}
 
 	static MailAddress Mailbox(JsonValue who)
