@@ -55,6 +55,7 @@ POLICY_SRC := \
 	policy/dialect_emaildelivery.c \
 	policy/dynbuf.c \
 	policy/edits.c \
+	policy/feature.c \
 	policy/header_text.c \
 	policy/html.c \
 	policy/json_text.c \
@@ -69,6 +70,7 @@ POLICY_SRC := \
 	policy/requeue.c \
 	policy/route.c \
 	policy/smtp_reply.c \
+	policy/standard_headers.c \
 	policy/trace.c \
 	policy/utf8.c
 

@@ -442,24 +442,26 @@ static char *
 set_dialect(const struct config_option *o, const char *value,
 	    const struct dialect **at)
 {
+	char names[DIALECT_NAMES_SIZE];
+
 	*at = dialect_find(value);
-	return *at != NULL ? NULL
-			   : wrong(o,
-				   "no dialect is called \"%s\"; there is "
-				   "emaildelivery",
-				   value);
+	return *at != NULL
+		   ? NULL
+		   : wrong(o, "no dialect is called \"%s\"; there is %s",
+			   value, dialect_names(names));
 }
 
 static char *
 set_format(const struct config_option *o, const char *value,
 	   const struct api_format **at)
 {
+	char names[API_NAMES_SIZE];
+
 	*at = api_find(value);
-	return *at != NULL ? NULL
-			   : wrong(o,
-				   "no API format is called \"%s\"; there is "
-				   "emaildelivery",
-				   value);
+	return *at != NULL
+		   ? NULL
+		   : wrong(o, "no API format is called \"%s\"; there is %s",
+			   value, api_names(names));
 }
 
 /* --- one option ----------------------------------------------------------- */

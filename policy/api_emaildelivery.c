@@ -12,9 +12,24 @@
 #include "json_text.h"
 #include "outgoing.h"
 
+#define KEY_HEADER "X-Auth-APIKey"
+
 static bool
-recipient_piece(const struct outgoing_recipient *r, struct dynbuf *out)
+head(const struct api_settings *s, const struct outgoing *o, const char *key,
+     struct api_head *h)
 {
+	(void)s;
+	(void)o;
+	return api_head_path(h, "/transactional/send") &&
+	       api_head_add(h, KEY_HEADER ": %s", key);
+}
+
+static bool
+recipient_piece(const struct api_settings *s, const struct outgoing *o,
+		const struct outgoing_recipient *r, struct dynbuf *out)
+{
+	(void)s;
+	(void)o;
 	return dynbuf_adds(out, "{") && json_add_member(out, "to", r->email) &&
 	       json_add_member(out, "toname", r->name);
 }
@@ -27,8 +42,10 @@ add_optional(struct dynbuf *out, const char *name, const char *value)
 
 /* Absent members are left out: the API has a default for each. */
 static bool
-shared_piece(const struct outgoing *o, struct dynbuf *out)
+shared_piece(const struct api_settings *s, const struct outgoing *o,
+	     struct dynbuf *out)
 {
+	(void)s;
 	if (!dynbuf_adds(out, ",") ||
 	    !json_add_member(out, "fromname", o->from_name) ||
 	    !json_add_member(out, "fromemail", o->from_email) ||
@@ -93,16 +110,44 @@ read_account(const char *body, size_t len, char *id_r)
 	       id_r[0] != '\0';
 }
 
-const struct api_format api_emaildelivery = {
-	.name = "emaildelivery",
-	.send_path = "/transactional/send",
+static const struct api_keys keys = {
 	.routes_path = "/userroutes",
 	.account_path = "/ping",
-	.key_header = "X-Auth-APIKey",
+	.key_header = KEY_HEADER,
+	.read_routes = read_routes,
+	.read_account = read_account,
+};
+
+const struct api_format api_emaildelivery = {
+	.name = "emaildelivery",
+	.support = {
+		[FEATURE_TAG] = SUPPORT_PASSED,
+		[FEATURE_LABELS] = SUPPORT_IGNORED,
+		[FEATURE_METADATA] = SUPPORT_IGNORED,
+		[FEATURE_OPEN_TRACKING] = SUPPORT_IGNORED,
+		[FEATURE_CLICK_TRACKING] = SUPPORT_IGNORED,
+		[FEATURE_INLINE_CSS] = SUPPORT_IGNORED,
+		[FEATURE_TRANSACTIONAL] = SUPPORT_IGNORED,
+		[FEATURE_SKIP_SUPPRESSION] = SUPPORT_IGNORED,
+		[FEATURE_DKIM_KEY] = SUPPORT_REFUSED,
+		[FEATURE_IP_POOL] = SUPPORT_DONE,
+		[FEATURE_SUBACCOUNT] = SUPPORT_REFUSED,
+		[FEATURE_TEMPLATE] = SUPPORT_PASSED,
+		[FEATURE_VARIABLES] = SUPPORT_PASSED,
+		[FEATURE_TEXT] = SUPPORT_IGNORED,
+		[FEATURE_TEXT_ONLY] = SUPPORT_DONE,
+		[FEATURE_AMP] = SUPPORT_IGNORED,
+		[FEATURE_ATTACHMENTS] = SUPPORT_REFUSED,
+		[FEATURE_INLINE_FILES] = SUPPORT_REFUSED,
+		[FEATURE_HEADERS] = SUPPORT_IGNORED,
+		[FEATURE_CC] = SUPPORT_DONE,
+		[FEATURE_BCC] = SUPPORT_DONE,
+		[FEATURE_ARCHIVE] = SUPPORT_DONE,
+	},
+	.keys = &keys,
+	.head = head,
 	.recipient_piece = recipient_piece,
 	.shared_piece = shared_piece,
 	.answer_text = answer_text,
 	.answer_accepted = answer_accepted,
-	.read_routes = read_routes,
-	.read_account = read_account,
 };

@@ -411,3 +411,39 @@ body_counts(const struct body *b, struct body_counts *counts_r)
 	*counts_r = b->counts;
 	counts_r->rest_unread = b->stop;
 }
+
+void
+body_want(struct body *b, unsigned wants)
+{
+	(void)b;
+	(void)wants;
+}
+
+char *
+body_take_text(struct body *b, size_t *len_r)
+{
+	(void)b;
+	*len_r = 0;
+	return NULL;
+}
+
+char *
+body_take_amp(struct body *b, size_t *len_r)
+{
+	return body_take_text(b, len_r);
+}
+
+size_t
+body_take_files(struct body *b, struct body_file **files_r)
+{
+	(void)b;
+	*files_r = NULL;
+	return 0;
+}
+
+void
+body_files_free(struct body_file **files, size_t n)
+{
+	(void)n;
+	free(*files);
+}

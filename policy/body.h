@@ -8,6 +8,13 @@
  * without being stored or decoded, and counted. As soon as the HTML part is
  * complete nothing later can matter, so the milter may stop reading.
  *
+ * That is all a dialect may need (EmailDelivery). Others want more of the body:
+ * the text part beside the HTML part, the AMP part, attachments and images as
+ * files, and the bytes as they came, so that another HTML part can be put in
+ * the place of the old one. What is wanted is said before the body (body_want);
+ * then it is read to its end, and every leaf that is none of the bodies is a
+ * file: nothing is dropped.
+ *
  * Bytes are decoded as they come (base64, quoted-printable), so what is kept
  * is the content and not its encoding; the charset is converted at the end.
  * Not thread-safe; one per message.
@@ -21,6 +28,22 @@
 /* The decoded part that is kept. As large as EmailDelivery takes a whole
  * message (facts: 10,240,000 bytes). */
 #define BODY_KEPT_MAX 10240000
+
+/* Of all files together, decoded. SparkPost takes messages below 20 MB; no
+ * other provider names a bound. */
+#define BODY_FILES_MAX (20 * 1024 * 1024)
+/* The body as it came. Postfix takes 10,240,000 bytes unless told otherwise. */
+#define BODY_RAW_MAX (50 * 1024 * 1024)
+/* A file's name in UTF-8: SparkPost's bound, and that of file systems. */
+#define BODY_FILE_NAME_MAX 255
+
+/* What is kept beside "HTML, else text"; each costs memory. */
+enum body_want {
+	BODY_WANT_TEXT = 1,  /* the text part beside the HTML part */
+	BODY_WANT_AMP = 2,   /* text/x-amp-html */
+	BODY_WANT_FILES = 4, /* all other leaves, decoded */
+	BODY_WANT_RAW = 8,   /* the bytes as they came */
+};
 
 enum body_status { BODY_MORE, BODY_DONE, BODY_ERROR };
 
@@ -37,6 +60,9 @@ void body_trace(struct body *b, struct trace *t);
 void body_header(struct body *b, const char *name, const char *value,
 		 size_t len);
 
+/* Before the first byte; a set of enum body_want. */
+void body_want(struct body *b, unsigned wants);
+
 enum body_status body_feed(struct body *b, const char *data, size_t len);
 
 enum body_kind { BODY_NONE, BODY_HTML, BODY_TEXT };
@@ -45,6 +71,53 @@ enum body_kind { BODY_NONE, BODY_HTML, BODY_TEXT };
  * NULL for BODY_NONE), and which it was. BODY_NONE with body_error() set: the
  * message is refused for that reason; not set: there was nothing usable. */
 enum body_kind body_end(struct body *b, char **text_r, size_t *len_r);
+
+/* The rest is asked for after body_end() gave no error. */
+
+/* The text part beside the HTML part as UTF-8, free(); NULL: there is none, or
+ * it was not wanted. The same for AMP. */
+char *body_take_text(struct body *b, size_t *len_r);
+char *body_take_amp(struct body *b, size_t *len_r);
+
+/* An AMP part that is not where its specification has it: below a
+ * multipart/alternative, beside a text/html or text/plain part of that. */
+bool body_amp_misplaced(const struct body *b);
+
+/* An attachment, an image, or any other leaf. */
+struct body_file {
+	/* As its headers say (RFC 2231, RFC 2047, raw UTF-8), without control
+	 * characters and path separators, cut to BODY_FILE_NAME_MAX; else
+	 * "attachment-N" with an ending that goes with its type. */
+	char *name;
+	char *type; /* "text/csv; charset=utf-8": charset and method stay */
+	char *content_id; /* without its brackets; NULL: none */
+	/* Shown within the message: it has a Content-ID and is below a
+	 * multipart/related, or its disposition says inline and it is no
+	 * text. */
+	bool is_inline;
+	char *data; /* decoded */
+	size_t len;
+};
+
+/* Theirs who asks; each member and the array free(). Once. */
+size_t body_take_files(struct body *b, struct body_file **files_r);
+void body_files_free(struct body_file **files, size_t n);
+
+/* BODY_WANT_RAW: the bytes as they came; live as long as b. */
+const char *body_raw(const struct body *b, size_t *len_r);
+
+/* Where the HTML body (or the text body, when there is no HTML) is in these
+ * bytes. False: there is none. */
+struct body_place {
+	size_t begin;	/* of its header block; 0 when it has none here */
+	size_t content; /* of what it holds, still encoded */
+	size_t end;	/* behind it; the line end before the boundary is not in
+			   it */
+	bool is_message; /* it is no part: its headers are the message's */
+	/* It has a multipart/alternative right above it. */
+	bool in_alternative;
+};
+bool body_place(const struct body *b, struct body_place *place_r);
 
 /* BODY_HTML: it is the whole body of the message, and none of its bytes was
  * replaced: sent on as it came it says the same. */
@@ -67,6 +140,7 @@ struct body_counts {
 	unsigned images;      /* dropped: image parts, attached or not */
 	unsigned attachments; /* dropped: other parts that are attached */
 	unsigned other;	      /* dropped: any other leaf */
+	unsigned files;	      /* kept as files */
 	bool replaced;	      /* bytes that were not of the charset: U+FFFD */
 	bool rest_unread;     /* reading stopped before the end */
 };

@@ -84,6 +84,10 @@ judge(struct message *m, const struct account *account,
 		smtp_reply_set(&v->reply, 550, "5.1.3", "No recipients");
 		return;
 	}
+	dialect = dialect_of(dialect, m, &v->reply);
+	if (dialect == NULL)
+		return;
+	v->dialect = dialect;
 	v->outgoing = outgoing_new();
 	if (!dialect_read(dialect, m, account, v->outgoing, &v->reply) ||
 	    !may_send(account, v->outgoing, &v->reply)) {
@@ -91,6 +95,11 @@ judge(struct message *m, const struct account *account,
 		return;
 	}
 	v->outgoing->route = route_find(routes, v->outgoing->route_id);
+	if (v->outgoing->route != NULL &&
+	    !feature_check(v->outgoing, &v->reply)) {
+		outgoing_free(&v->outgoing);
+		return;
+	}
 	v->kind = VERDICT_HAND_OVER;
 }
 

@@ -21,9 +21,9 @@
 struct dynbuf;
 struct outgoing;
 
-#define PLAN_VERSION 1
-/* The JSON text: 1000 recipients with names, the headers, all escaped. */
-#define PLAN_MAX (4 * 1024 * 1024)
+#define PLAN_VERSION 2
+/* The JSON text: 2000 recipients with names, the headers, all escaped. */
+#define PLAN_MAX (8 * 1024 * 1024)
 #define PLAN_SUBMISSION_LEN 16
 #define PLAN_CONTENT_LEN 32
 /* To be raised when the same body comes to other bytes than before (charsets,

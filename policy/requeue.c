@@ -86,7 +86,7 @@ count_names(const struct message *m)
 	    g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
 	for (size_t i = 0; i < n; i++) {
-		char *name = g_ascii_strdown(message_header_name(m, i), -1);
+		char *name = g_ascii_strdown(message_header_at(m, i)->name, -1);
 
 		nth[i] = GPOINTER_TO_UINT(g_hash_table_lookup(seen, name)) + 1;
 		g_hash_table_insert(seen, name, GUINT_TO_POINTER(nth[i]));
@@ -102,7 +102,7 @@ delete_others(const struct message *m, stays_fn *stays, const void *arg,
 	g_autofree unsigned *nth = count_names(m);
 
 	for (size_t i = message_n_headers(m); i-- > 0;) {
-		const char *name = message_header_name(m, i);
+		const char *name = message_header_at(m, i)->name;
 
 		if (!stays(arg, name, nth[i]))
 			edits_delete(e, name, nth[i]);
@@ -138,7 +138,7 @@ requeue_forged(const struct message *m)
 	unsigned n = 0;
 
 	for (size_t i = 0; i < message_n_headers(m); i++)
-		n += is_ours(message_header_name(m, i));
+		n += is_ours(message_header_at(m, i)->name);
 	return n;
 }
 
@@ -152,18 +152,6 @@ struct leaving {
 	bool new_body;
 	struct edits *edits;
 };
-
-static bool
-is_control(const char *name)
-{
-	for (size_t i = 0; dialects[i] != NULL; i++) {
-		const struct header_rule *r = dialect_rule(dialects[i], name);
-
-		if (r != NULL && r->control)
-			return true;
-	}
-	return false;
-}
 
 static bool
 is_stripped(const struct route *route, const char *name)
@@ -190,7 +178,7 @@ leaves(const void *arg, const char *name, unsigned nth)
 
 	if (strcasecmp(name, "Received") == 0)
 		return true;
-	if (is_ours(name) || is_control(name) ||
+	if (is_ours(name) || dialect_is_control(name) ||
 	    is_one_of(name, private_headers) ||
 	    (nth > 1 && is_one_of(name, single_headers)) ||
 	    is_stripped(l->outgoing->route, name))
@@ -208,7 +196,7 @@ has(const struct leaving *l, const char *name)
 	const struct message *m = l->message;
 
 	for (size_t i = 0; i < message_n_headers(m); i++) {
-		if (strcasecmp(message_header_name(m, i), name) == 0)
+		if (strcasecmp(message_header_at(m, i)->name, name) == 0)
 			return leaves(l, name, 1);
 	}
 	return false;
@@ -342,24 +330,6 @@ copy(const char *s)
 	return c;
 }
 
-static bool
-can_leave(const struct dialect *d, const struct outgoing *o,
-	  struct smtp_reply *refusal)
-{
-	const char *header = d->needs_api != NULL ? d->needs_api(o) : NULL;
-	bool is_any = strcmp(o->route->name, ROUTE_ANY) == 0;
-
-	if (header == NULL)
-		return true;
-	smtp_reply_set(refusal, 550, "5.6.0",
-		       "%s: the route \"%s\" delivers mail and fills in no "
-		       "templates",
-		       header,
-		       is_any && o->route_id != NULL ? o->route_id
-						     : o->route->name);
-	return false;
-}
-
 bool
 requeue_to_transport(const struct message *m, const struct dialect *d,
 		     const struct outgoing *o, const char *token, int64_t now,
@@ -375,8 +345,7 @@ requeue_to_transport(const struct message *m, const struct dialect *d,
 		.edits = e,
 	};
 
-	if (!can_leave(d, o, refusal))
-		return false;
+	(void)refusal;
 	delete_others(m, leaves, &l, e);
 	if (d->completes_to)
 		complete_to(&l);

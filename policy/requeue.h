@@ -9,8 +9,7 @@
  *
  * To a transport: as the dialect documents that mail leaves. Control headers
  * of every dialect go, the dialect's other rules apply, what the route strips
- * goes and what it adds comes. What a transport cannot do that the message
- * asks for (a template, variables) is refused. Received stays always: Postfix
+ * goes and what it adds comes. Received stays always: Postfix
  * ends loops by counting it. Bcc and Return-Path never do, and of headers that
  * may be there once only the first does. A missing Date or Message-ID is added.
  */

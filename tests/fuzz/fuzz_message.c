@@ -158,7 +158,7 @@ count_named(const struct message *m, const char *name)
 	unsigned n = 0;
 
 	for (size_t i = 0; i < message_n_headers(m); i++)
-		n += strcasecmp(message_header_name(m, i), name) == 0;
+		n += strcasecmp(message_header_at(m, i)->name, name) == 0;
 	return n;
 }
 
@@ -356,8 +356,9 @@ check_request(const struct outgoing *o, size_t i)
 	json_error_t e;
 
 	dynbuf_init(&text, API_REQUEST_MAX);
-	assert(api_emaildelivery.recipient_piece(&o->recipients[i], &text));
-	assert(api_emaildelivery.shared_piece(o, &text));
+	assert(api_emaildelivery.recipient_piece(NULL, o,
+		&o->recipients[i], &text));
+	assert(api_emaildelivery.shared_piece(NULL, o, &text));
 	root = json_loadb(text.data, text.len, JSON_DECODE_INT_AS_REAL, &e);
 	assert(json_is_object(root));
 	check_text(o->recipients[i].email);

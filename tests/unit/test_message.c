@@ -232,12 +232,12 @@ test_header_names(void **state)
 		give(m, i % 2 == 0 ? "Even" : "Odd", "");
 	assert_null(message_refusal(m));
 	assert_int_equal(message_n_headers(m), MESSAGE_HEADERS_MAX);
-	assert_string_equal(message_header_name(m, 0), "Received");
-	assert_string_equal(message_header_name(m, 1), "X-Other");
-	assert_string_equal(message_header_name(m, 2), "sUBJECT");
-	assert_string_equal(message_header_name(m, 3), "X-OTHER");
-	assert_string_equal(message_header_name(m, 998), "Even");
-	assert_string_equal(message_header_name(m, 999), "Odd");
+	assert_string_equal(message_header_at(m, 0)->name, "Received");
+	assert_string_equal(message_header_at(m, 1)->name, "X-Other");
+	assert_string_equal(message_header_at(m, 2)->name, "sUBJECT");
+	assert_string_equal(message_header_at(m, 3)->name, "X-OTHER");
+	assert_string_equal(message_header_at(m, 998)->name, "Even");
+	assert_string_equal(message_header_at(m, 999)->name, "Odd");
 	give(m, "One-More", "");
 	assert_int_equal(message_n_headers(m), MESSAGE_HEADERS_MAX);
 	message_free(&m);
@@ -769,8 +769,8 @@ run_hostile(const struct hostile *h, struct verdict *v)
 	dynbuf_init(&out, API_REQUEST_MAX);
 	if (v->outgoing != NULL) {
 		(void)api_emaildelivery.recipient_piece(
-		    &v->outgoing->recipients[0], &out);
-		(void)api_emaildelivery.shared_piece(v->outgoing, &out);
+		    NULL, v->outgoing, &v->outgoing->recipients[0], &out);
+		(void)api_emaildelivery.shared_piece(NULL, v->outgoing, &out);
 	}
 	valid = utf8_valid_prefix(dynbuf_str(&out), out.len) == out.len;
 	message_free(&m);

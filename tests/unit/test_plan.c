@@ -51,47 +51,19 @@ outgoing_to(size_t n)
 	return o;
 }
 
-/* Every string of outgoing that a plan holds. */
-static const size_t strings[] = {
-	offsetof(struct outgoing, from_name),
-	offsetof(struct outgoing, from_email),
-	offsetof(struct outgoing, return_path),
-	offsetof(struct outgoing, subject),
-	offsetof(struct outgoing, reply_to),
-	offsetof(struct outgoing, message_id),
-	offsetof(struct outgoing, tag),
-	offsetof(struct outgoing, template_id),
-	offsetof(struct outgoing, variables),
-	offsetof(struct outgoing, route_id),
-};
-
-#define N_STRINGS (sizeof(strings) / sizeof(strings[0]))
-
-/* All else there is in it: a new member stands in one of the two. */
-_Static_assert(sizeof(struct outgoing) ==
-		   (N_STRINGS + 1) * sizeof(char *) + sizeof(void *) +
-		       2 * sizeof(size_t) + sizeof(void *),
-	       "struct outgoing has a member that no plan holds");
-
-static char **
-string_of(struct outgoing *o, size_t i)
-{
-	return (char **)(void *)((char *)o + strings[i]);
-}
-
 static struct plan *
 full_plan(size_t n)
 {
 	struct outgoing *o = outgoing_to(n);
 	struct plan *p;
 
-	for (size_t i = 0; i < N_STRINGS; i++) {
+	for (size_t i = 0; i < outgoing_n_strings; i++) {
 		char text[64];
 
 		assert_true(snprintf(text, sizeof(text),
 				     "{\"%zu\": \"\\u00e9" E_ACUTE "\"}",
 				     i) > 0);
-		*string_of(o, i) = copy(text);
+		*outgoing_string_at(o, i) = copy(text);
 	}
 	p = plan_new(o);
 	for (size_t i = 0; i < PLAN_SUBMISSION_LEN; i++)
@@ -121,8 +93,8 @@ same_text(const char *a, const char *b)
 static bool
 same_outgoing(struct outgoing *a, struct outgoing *b)
 {
-	for (size_t i = 0; i < N_STRINGS; i++) {
-		if (!same_text(*string_of(a, i), *string_of(b, i)))
+	for (size_t i = 0; i < outgoing_n_strings; i++) {
+		if (!same_text(*outgoing_string_at(a, i), *outgoing_string_at(b, i)))
 			return false;
 	}
 	if (a->n_recipients != b->n_recipients)
@@ -198,15 +170,15 @@ static void
 test_absent(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < N_STRINGS; i++) {
+	for (size_t i = 0; i < outgoing_n_strings; i++) {
 		struct plan *p = full_plan(1);
-		char **member = string_of(p->outgoing, i);
+		char **member = outgoing_string_at(p->outgoing, i);
 
 		free(*member);
 		*member = NULL;
 		check_round_trip(p);
 		p = full_plan(1);
-		member = string_of(p->outgoing, i);
+		member = outgoing_string_at(p->outgoing, i);
 		(*member)[0] = '\0';
 		check_round_trip(p);
 	}
