@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 
 def mailboxes(people):
@@ -45,10 +46,15 @@ def forms(m):
     yield from map(file_part, m["attachments"])
 
 
+def url(m):
+    """With the login: in that of --user the name cannot have a colon."""
+    login = ":".join(quote(m[key], safe="") for key in ("user", "password"))
+    return f"smtp://{login}@{m['host']}:{m['port']}"
+
+
 def command(m):
     words = ["curl", "--silent", "--show-error", "--ssl-reqd",
-             "--cacert", m["ca"], "--url", f"smtp://{m['host']}:{m['port']}",
-             "--user", f"{m['user']}:{m['password']}",
+             "--cacert", m["ca"], "--url", url(m),
              "--mail-from", m["from"]["address"]]
     for who in m["to"] + m["cc"] + m["bcc"]:
         words += ["--mail-rcpt", who["address"]]
