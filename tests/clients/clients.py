@@ -7,6 +7,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,9 +53,11 @@ class Client:
         if not shutil.which(self.probe[0]):
             return f"no {self.probe[0]}"
         done = self._run(self.probe, cwd=HERE, env=_environment())
-        lines = done.stderr.strip().splitlines()
-        return "" if done.returncode == 0 else \
-            lines[-1] if lines else " ".join(self.probe)
+        if done.returncode == 0:
+            return ""
+        return next((line for line in done.stderr.splitlines()
+                     if re.search("error|cannot|failed", line, re.I)),
+                    " ".join(self.probe))
 
     def prepare(self, work):
         """Compiles it, if there is anything to compile."""
