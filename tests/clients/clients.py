@@ -34,6 +34,7 @@ class Client:
     inline    it can send images that the HTML shows
     explains  its error quotes the server
     raw       it sends headers as it is given them
+    escapes   a quote in the name of a file is no harm to it
     """
     name: str
     command: tuple
@@ -45,6 +46,7 @@ class Client:
     inline: bool = True
     explains: bool = True
     raw: bool = False
+    escapes: bool = True
 
     def missing(self):
         for file in self.files:
@@ -148,5 +150,5 @@ CLIENTS = (
            trust="SSL_CERT_FILE", utf8=True),
     _front("curl", utf8=True, explains=False, raw=True),
     _front("msmtp", raw=True),
-    _front("swaks", inline=False, raw=True),
+    _front("swaks", inline=False, raw=True, escapes=False),
 )
