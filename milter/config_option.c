@@ -447,8 +447,8 @@ set_dialect(const struct config_option *o, const char *value,
 	*at = dialect_find(value);
 	return *at != NULL
 		   ? NULL
-		   : wrong(o, "no dialect is called \"%s\"; there is %s",
-			   value, dialect_names(names));
+		   : wrong(o, "no dialect is called \"%s\"; there is %s", value,
+			   dialect_names(names));
 }
 
 static char *

@@ -134,7 +134,8 @@ wrong_value(struct manage *m, size_t option, const char *value)
 	const char *hint = account_options[option].hint;
 	char names[DIALECT_NAMES_SIZE];
 
-	return manage_fail(m, EX_USAGE, "--%s: \"%.200s\" is not possible; %s%s",
+	return manage_fail(m, EX_USAGE,
+			   "--%s: \"%.200s\" is not possible; %s%s",
 			   account_options[option].option, value,
 			   hint == NULL ? "there is " : "",
 			   hint == NULL ? dialect_names(names) : hint);

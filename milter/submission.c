@@ -75,8 +75,8 @@ submission_content(const struct outgoing *o, uint8_t hash_r[CRYPTO_HASH_LEN])
 	for (size_t i = 0; i < o->n_files; i++) {
 		v[n++] = piece(o->files[i].name);
 		v[n++] = piece(o->files[i].type);
-		v[n++] = (struct crypto_piece){ o->files[i].data,
-						o->files[i].len };
+		v[n++] =
+		    (struct crypto_piece){ o->files[i].data, o->files[i].len };
 	}
 	crypto_hash_pieces(v, n, hash_r);
 	free(v);

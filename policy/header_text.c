@@ -304,9 +304,8 @@ tabs_to_blanks(char *s)
 	}
 }
 
-/* Decoded and trimmed; free(). NULL: it holds NUL. */
-static char *
-decode(const char *s)
+char *
+header_words(const char *s)
 {
 	char *prepared = header_for_gmime(s);
 	char *decoded, *valid;
@@ -344,7 +343,7 @@ header_text(const char *raw, size_t len, char **text_r)
 		return HEADER_TEXT_CONTROL;
 	}
 	if (strstr(text, "=?") != NULL || !utf8_is_ascii(text, n)) {
-		char *decoded = decode(text);
+		char *decoded = header_words(text);
 
 		free(text);
 		text = decoded;

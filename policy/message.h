@@ -2,10 +2,10 @@
 /*
  * message: a message while it arrives, one call per milter event.
  *
- * It keeps the envelope, all headers, and of the body what body.h keeps. The first thing found that
- * makes the message impossible is remembered as its refusal; everything after
- * that is ignored, for the milter protocol's no-reply mode lets nobody be told
- * before the end.
+ * It keeps the envelope, all headers, and of the body what body.h keeps. The
+ * first thing found that makes the message impossible is remembered as its
+ * refusal; everything after that is ignored, for the milter protocol's no-reply
+ * mode lets nobody be told before the end.
  *
  * Strings given are copied. Not thread-safe; one session at a time has it.
  */

@@ -10,11 +10,11 @@
 	}
 
 const struct outgoing_string outgoing_strings[] = {
-	STRING(from_name),  STRING(from_email),	 STRING(return_path),
-	STRING(subject),    STRING(reply_to),	 STRING(to),
-	STRING(cc),	    STRING(message_id),	 STRING(tag),
-	STRING(labels),	    STRING(metadata),	 STRING(template_id),
-	STRING(variables),  STRING(dkim_key),	 STRING(ip_pool),
+	STRING(from_name),  STRING(from_email), STRING(return_path),
+	STRING(subject),    STRING(reply_to),	STRING(to),
+	STRING(cc),	    STRING(message_id), STRING(tag),
+	STRING(labels),	    STRING(metadata),	STRING(template_id),
+	STRING(variables),  STRING(dkim_key),	STRING(ip_pool),
 	STRING(subaccount), STRING(route_id),
 };
 
@@ -146,8 +146,7 @@ outgoing_switch_at(struct outgoing *o, size_t row)
 enum outgoing_switch
 outgoing_switch_is(const struct outgoing *o, size_t row)
 {
-	return *(const enum outgoing_switch *)(const void
-						   *)((const char *)o +
-						      outgoing_switches[row]
-							  .offset);
+	return *(const enum outgoing_switch
+		     *)(const void *)((const char *)o +
+				      outgoing_switches[row].offset);
 }

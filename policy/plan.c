@@ -358,9 +358,8 @@ append(struct plan *p, const char *email, const char *name,
 
 	/* A power of two: there is no room left behind it. */
 	if ((n & (n - 1)) == 0)
-		p->recipients =
-		    need(reallocarray(p->recipients, n > 0 ? 2 * n : 1,
-				      sizeof(*p->recipients)));
+		p->recipients = need(reallocarray(
+		    p->recipients, n > 0 ? 2 * n : 1, sizeof(*p->recipients)));
 	p->recipients[n] = *r;
 	outgoing_add_recipient(p->outgoing, email, name, kind);
 }
@@ -400,12 +399,22 @@ read_recipient(void *arg, const struct json_object *json)
 }
 
 static bool
+read_headers(struct plan *p, const struct json_object *json, int64_t version)
+{
+	enum json_found found =
+	    json_object_items(json, "headers", read_header, p->outgoing);
+
+	return found == JSON_FOUND ||
+	       (found == JSON_ABSENT && version == PLAN_VERSION_OLD);
+}
+
+static bool
 read_all(struct plan *p, const struct json_object *json)
 {
 	int64_t version;
 
 	return json_object_int(json, "version", &version) == JSON_FOUND &&
-	       version == PLAN_VERSION &&
+	       (version == PLAN_VERSION || version == PLAN_VERSION_OLD) &&
 	       json_object_int(json, "body_version", &p->body_version) ==
 		   JSON_FOUND &&
 	       json_object_int(json, "accepted", &p->accepted) == JSON_FOUND &&
@@ -414,8 +423,7 @@ read_all(struct plan *p, const struct json_object *json)
 			  PLAN_SUBMISSION_LEN) &&
 	       read_bytes(json, "content", p->content, PLAN_CONTENT_LEN) &&
 	       read_ids(p, json) && read_strings(p->outgoing, json) &&
-	       json_object_items(json, "headers", read_header, p->outgoing) ==
-		   JSON_FOUND &&
+	       read_headers(p, json, version) &&
 	       json_object_items(json, "recipients", read_recipient, p) ==
 		   JSON_FOUND;
 }

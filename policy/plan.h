@@ -22,13 +22,15 @@ struct dynbuf;
 struct outgoing;
 
 #define PLAN_VERSION 2
+/* Written before there were headers in it. */
+#define PLAN_VERSION_OLD 1
 /* The JSON text: 2000 recipients with names, the headers, all escaped. */
 #define PLAN_MAX (8 * 1024 * 1024)
 #define PLAN_SUBMISSION_LEN 16
 #define PLAN_CONTENT_LEN 32
 /* To be raised when the same body comes to other bytes than before (charsets,
  * text as HTML): then `content` of older plans is not looked at. */
-#define PLAN_BODY_VERSION 1
+#define PLAN_BODY_VERSION 2
 #define PLAN_QUEUE_ID_MAX 64
 #define PLAN_NAME_MAX 64
 #define PLAN_KEY_MAX 256

@@ -213,11 +213,11 @@ standard_route(struct reading *r)
 /* Of the way the message came, or of who must not be seen; and what whoever
  * delivers it writes himself. */
 static const char *const left_out[] = {
-	"Received",	"Return-Path",	  "Bcc",
-	"Resent-Bcc",	"Delivered-To",	  "X-Original-To",
-	"Date",		"MIME-Version",	  "DKIM-Signature",
-	"ARC-*",	"Content-*",	  "Authentication-Results",
-	"X-Txmilter-*", "Received-SPF",	  NULL,
+	"Received",	"Return-Path",	"Bcc",
+	"Resent-Bcc",	"Delivered-To", "X-Original-To",
+	"Date",		"MIME-Version", "DKIM-Signature",
+	"ARC-*",	"Content-*",	"Authentication-Results",
+	"X-Txmilter-*", "Received-SPF", NULL,
 };
 
 static bool
@@ -297,6 +297,7 @@ standard_body(struct reading *r, struct message *m)
 	case BODY_TEXT:
 		o->text = body;
 		o->text_len = len;
+		o->text_is_flowed = body_is_flowed(b);
 		break;
 	case BODY_NONE:
 	default:

@@ -55,10 +55,10 @@ bool standard_switch(struct reading *r, const char *name, const char *value,
 /* The account's route: it has one, or a default. */
 bool standard_route(struct reading *r);
 
-/* All headers without a rule in d, the dialect, that are no control headers, none
- * of MIME and none of the transport (Received, Return-Path, Bcc, DKIM, ...).
- * Decoded; one that cannot be is left out. FEATURE_HEADERS is asked for by the
- * first. */
+/* All headers without a rule in d, the dialect, that are no control headers,
+ * none of MIME and none of the transport (Received, Return-Path, Bcc, DKIM,
+ * ...). Decoded; one that cannot be is left out. FEATURE_HEADERS is asked for
+ * by the first. */
 void standard_other_headers(struct reading *r, const struct dialect *d);
 
 /* For a dialect's `body`: takes what the message has into outgoing, and says

@@ -65,6 +65,13 @@ full_plan(size_t n)
 				     i) > 0);
 		*outgoing_string_at(o, i) = copy(text);
 	}
+	for (size_t i = 0; i < outgoing_n_switches; i++)
+		*outgoing_switch_at(o, i) = (enum outgoing_switch)(i % 3);
+	for (size_t i = 0; i < n; i++)
+		o->recipients[i].kind = (enum outgoing_kind)(i %
+							     OUTGOING_KINDS);
+	outgoing_add_header(o, "X-One", "1");
+	outgoing_add_header(o, "List-Unsubscribe", "<https://x/" E_ACUTE ">");
 	p = plan_new(o);
 	for (size_t i = 0; i < PLAN_SUBMISSION_LEN; i++)
 		p->submission[i] = (unsigned char)(i * 17);
@@ -97,10 +104,20 @@ same_outgoing(struct outgoing *a, struct outgoing *b)
 		if (!same_text(*outgoing_string_at(a, i), *outgoing_string_at(b, i)))
 			return false;
 	}
-	if (a->n_recipients != b->n_recipients)
+	for (size_t i = 0; i < outgoing_n_switches; i++) {
+		if (outgoing_switch_is(a, i) != outgoing_switch_is(b, i))
+			return false;
+	}
+	if (a->n_recipients != b->n_recipients || a->n_headers != b->n_headers)
 		return false;
+	for (size_t i = 0; i < a->n_headers; i++) {
+		if (strcmp(a->headers[i].name, b->headers[i].name) != 0 ||
+		    strcmp(a->headers[i].value, b->headers[i].value) != 0)
+			return false;
+	}
 	for (size_t i = 0; i < a->n_recipients; i++) {
-		if (strcmp(a->recipients[i].email, b->recipients[i].email) ||
+		if (a->recipients[i].kind != b->recipients[i].kind ||
+		    strcmp(a->recipients[i].email, b->recipients[i].email) ||
 		    strcmp(a->recipients[i].name, b->recipients[i].name))
 			return false;
 	}
@@ -300,9 +317,17 @@ static const struct {
 	{ "nothing", "acme", "acme", true },
 	{ "a member nobody knows", "\"accepted\"", "\"x\":1,\"accepted\"",
 	  true },
-	{ "another version", "\"version\":1", "\"version\":2", false },
-	{ "version 0", "\"version\":1", "\"version\":0", false },
-	{ "a version as text", "\"version\":1", "\"version\":\"1\"", false },
+	{ "a later version", "\"version\":2", "\"version\":3", false },
+	{ "version 0", "\"version\":2", "\"version\":0", false },
+	{ "the version before", "\"version\":2", "\"version\":1", true },
+	{ "no headers", "\"headers\"", "\"xheaders\"", false },
+	{ "a header without a name", "{\"name\":\"X-One\",", "{", false },
+	{ "a header without a value", ",\"value\":\"1\"", "", false },
+	{ "a kind nobody knows", "\"kind\":\"cc\"", "\"kind\":\"dd\"", false },
+	{ "a kind that is a number", "\"kind\":\"cc\"", "\"kind\":1", false },
+	{ "a switch nobody knows", "\"on\"", "\"no\"", false },
+	{ "a switch that is none", "\"on\"", "true", false },
+	{ "a version as text", "\"version\":2", "\"version\":\"1\"", false },
 	{ "no version", "\"version\"", "\"xversion\"", false },
 	{ "a member twice", "\"api\"", "\"api\":\"x\",\"api\"", false },
 	{ "no time", "\"accepted\"", "\"xaccepted\"", false },
@@ -436,7 +461,7 @@ test_too_long(void **state)
 static void
 test_too_many(void **state)
 {
-	struct plan *p = full_plan(MESSAGE_RECIPIENTS_MAX + 1);
+	struct plan *p = full_plan(OUTGOING_RECIPIENTS_MAX + 1);
 	DYNBUF_AUTO text;
 
 	(void)state;
