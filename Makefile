@@ -404,6 +404,7 @@ deps:
 	packaging/deps
 
 check: deps
+	packaging/deps clients
 	MAKE="$(MAKE)" tests/run-check build/check
 
 demo: deps
