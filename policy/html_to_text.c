@@ -308,11 +308,12 @@ separate(struct reader *r, const struct html_element *e)
 		text_fill_block(&r->fill, lines);
 }
 
-/* The innermost open element of these kinds, within those of others; NULL. */
+/* The innermost open element of these kinds below the depth, but none outside
+ * of one of `within`; NULL. */
 static struct open_element *
-innermost(struct reader *r, unsigned kinds, unsigned within)
+innermost_below(struct reader *r, size_t depth, unsigned kinds, unsigned within)
 {
-	for (size_t i = r->depth; i > 0; i--) {
+	for (size_t i = depth; i > 0; i--) {
 		struct open_element *o = &r->open[i - 1];
 
 		if (o->e->kind & kinds)
@@ -321,6 +322,12 @@ innermost(struct reader *r, unsigned kinds, unsigned within)
 			break;
 	}
 	return NULL;
+}
+
+static struct open_element *
+innermost(struct reader *r, unsigned kinds, unsigned within)
+{
+	return innermost_below(r, r->depth, kinds, within);
 }
 
 static void
@@ -339,8 +346,14 @@ static void
 begin_list(struct reader *r, struct open_element *o,
 	   const struct html_attr *start)
 {
+	struct open_element *around;
 	unsigned number = 0;
 
+	/* In no item of the list around it: the list itself is the top. */
+	around = innermost_below(r, r->depth - 1, ELEMENT_LIST | ELEMENT_ITEM,
+				 SCOPE);
+	if (around != NULL && around->e->kind == ELEMENT_LIST)
+		o->indents = text_fill_push(&r->fill, "  ", "  ");
 	r->lists++;
 	o->ordered = html_is(o->name, o->name_len, "ol");
 	o->number = 1;
@@ -366,7 +379,7 @@ begin_cell(struct reader *r)
 	r->cell.fresh = true;
 }
 
-/* A short one gives its line ends up: the next stands beside it. */
+/* The next stands beside a short one, which gives its line ends up for it. */
 static void
 end_cell(struct reader *r, const struct open_element *o)
 {
@@ -377,8 +390,10 @@ end_cell(struct reader *r, const struct open_element *o)
 		return;
 	r->cell.joined = f->lines == r->cell.line && !o->alone &&
 			 f->column <= r->cell.column + HTML_CELL_COLUMNS;
-	if (!r->cell.joined)
+	if (!r->cell.joined) {
+		text_fill_block(f, 1);
 		return;
+	}
 	r->cell.newlines = f->newlines;
 	f->newlines = 0;
 	text_fill_gap(f, 2);
@@ -670,6 +685,8 @@ end_tag(struct reader *r, const struct html_token *t)
 	const struct html_element *e = html_element_find(t->name, t->name_len);
 	struct open_element *o;
 
+	if (e->kind == ELEMENT_LINE_BREAK && r->hidden == 0)
+		text_fill_break(&r->fill); /* </br> is one, too */
 	if ((e->kind & ELEMENT_NEVER_OPEN) != 0)
 		return;
 	if (r->beyond > 0) {

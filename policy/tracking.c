@@ -114,12 +114,12 @@ tracking_rewrite(struct dynbuf *out, const struct tracking *t, const char *html,
 	struct tracking mine = *t; /* what fn is given is not const */
 	DYNBUF_AUTO clicked;
 
+	dynbuf_init(&clicked, out->max);
 	if (!clicks)
 		return opens ? add_pixel(out, t, html, len)
 			     : dynbuf_add(out, html, len);
 	if (!opens)
 		return html_links(out, html, len, replace_link, &mine);
-	dynbuf_init(&clicked, out->max);
 	if (!html_links(&clicked, html, len, replace_link, &mine)) {
 		out->overflow = true;
 		return false;
