@@ -157,11 +157,12 @@ static const struct {
 	N("", auth_failures, auth_failures, "1000000", 1000000),
 	E("", auth_failures, "1000001",
 	  "1000001 is out of bounds; it may be 0 to 1000000"),
+#define DIALECTS "auto, emaildelivery, sparkpost"
 	{ "", "dialect", "emaildelivery", BOOL, AT(ask_account), NULL, 0,
 	  NULL },
 	E("", dialect, "nosuch",
-	  "no dialect is called \"nosuch\"; there is emaildelivery"),
-	E("", dialect, "", "no dialect is called \"\"; there is emaildelivery"),
+	  "no dialect is called \"nosuch\"; there is " DIALECTS),
+	E("", dialect, "", "no dialect is called \"\"; there is " DIALECTS),
 
 #define NOT_A_TIME(v) "\"" v "\" is not a time; write 500ms, 20s, 10m or 24h"
 	N("", direct_timeout, direct_timeout_ms, "100ms", 100),
