@@ -190,6 +190,7 @@ UNIT_POLICY := \
 	test_plan \
 	test_quoted_printable \
 	test_requeue \
+	test_requeue_copies \
 	test_route \
 	test_smtp_reply \
 	test_text_fill \
@@ -228,6 +229,7 @@ UNIT_MILTER := \
 	test_rate_limit \
 	test_report \
 	test_request \
+	test_resubmit \
 	test_sasl \
 	test_sasl_protocol \
 	test_sent_memory \
@@ -269,6 +271,7 @@ LINK_test_log := log
 LINK_test_mailbox := mailbox
 LINK_test_report := report
 LINK_test_request := request commands crypto
+LINK_test_resubmit := resubmit listener log
 LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_plan_seal := plan_seal crypto
@@ -294,7 +297,7 @@ UNIT_THREADED := test_api_batch test_api_health test_control_client \
 	test_handoff test_http_pool test_key_cache test_key_check \
 	test_keystore test_lmtp_agent test_mailbox test_metrics \
 	test_metrics_http test_prompt_stop test_queue_delivery \
-	test_rate_limit test_sasl test_sent_memory test_store
+	test_rate_limit test_resubmit test_sasl test_sent_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
