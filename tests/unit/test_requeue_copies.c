@@ -349,22 +349,20 @@ test_too_long(void **state)
 	dynbuf_init(&api, ROOM);
 	dynbuf_addf(&api, "{\"metadata\":{\"a\":\"%s\"}}", name);
 	assert_not_sent(
-	    dynbuf_str(&api),
+	    HEAD BODY, dynbuf_str(&api),
 	    "X-MSYS-API 'metadata': too long to be a header of the message, as "
-	    "this route has it",
-	    550);
+	    "this route has it");
 	dynbuf_truncate(&api, 0);
 	dynbuf_addf(&api, "{\"tags\":[\"%s\"]}", name);
 	assert_not_sent(
-	    dynbuf_str(&api),
+	    HEAD BODY, dynbuf_str(&api),
 	    "X-MSYS-API 'tags': too long to be a header of the message, as "
-	    "this route has it",
-	    550);
+	    "this route has it");
 	/* Those of the message and those that are added. */
 	dynbuf_init(&text, ROOM);
 	dynbuf_adds(&text, "Cc: c@example.com");
 	for (int i = 0; i < 1500; i++)
-		dynbuf_addf(&text, ",\r\n shown%d@example.com", i);
+		dynbuf_addf(&text, ", shown%d@example.com", i);
 	dynbuf_adds(&text, "\r\n" HEAD BODY);
 	dynbuf_truncate(&api, 0);
 	dynbuf_adds(&api, "{\"cc\":[\"c@x.com\"");
