@@ -331,21 +331,21 @@ show_cc(const struct leaving *l)
 	const struct outgoing *o = l->outgoing;
 	const char *shown = o->cc != NULL ? o->cc : "";
 	struct mailbox_list list = { 0 };
+	enum address_result read =
+	    mailbox_list_parse(shown, strlen(shown), &list);
 	struct address_lines cc;
 	bool fits;
 
 	begin_lines(&cc, "Cc");
-	if (mailbox_list_parse(shown, strlen(shown), &list) == ADDRESS_OK) {
-		for (size_t i = 0; i < list.n; i++)
-			add_mailbox(&cc, list.v[i].name, list.v[i].addr);
-	}
+	for (size_t i = 0; read == ADDRESS_OK && i < list.n; i++)
+		add_mailbox(&cc, list.v[i].name, list.v[i].addr);
 	for (size_t i = 0; list.n == 0 && i < o->n_recipients; i++) {
 		if (o->recipients[i].kind == OUTGOING_CC)
 			add_mailbox(&cc, o->recipients[i].name,
 				    o->recipients[i].email);
 	}
 	mailbox_list_clear(&list);
-	fits = !cc.text.overflow;
+	fits = read != ADDRESS_TOO_MANY && !cc.text.overflow;
 	if (fits)
 		set_header(l, "Cc", dynbuf_str(&cc.text));
 	dynbuf_clear(&cc.text);
