@@ -1313,7 +1313,7 @@ test_copies(void **state)
 			assert_string_not_equal(p->sender,
 						posts.v[i - 1].sender);
 		assert_int_equal(
-		    strncmp(p->data, "Received: from c\r\nFrom: A <from@", 33),
+		    strncmp(p->data, "Received: from c\r\nFrom: A <from@", 32),
 		    0);
 		assert_null(strstr(p->data, "X-Transactional"));
 		assert_null(strstr(p->data, REQUEUE_PLAN_HEADER));
