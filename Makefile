@@ -394,7 +394,7 @@ counts:
 
 TB := $(B)/tests/bench
 BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/floor $(TB)/policy_bench \
-	$(TB)/keystore_bench
+	$(TB)/html_bench $(TB)/keystore_bench
 
 $(TB)/smtpload: $(TB)/smtpload.o $(TB)/load.o $(TB)/latency.o $(TB)/payload.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
@@ -406,6 +406,9 @@ $(TB)/floor: $(TB)/floor.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl) -lmilter
 
 $(TB)/policy_bench: $(TB)/policy_bench.o $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
+
+$(TB)/html_bench: $(TB)/html_bench.o $(B)/libpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
 
 $(TB)/keystore_bench: $(TB)/keystore_bench.o \

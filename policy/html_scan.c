@@ -15,7 +15,9 @@ html_is_space(char c)
 bool
 html_is(const char *s, size_t len, const char *name)
 {
-	return strlen(name) == len && strncasecmp(s, name, len) == 0;
+	/* Most are told apart by their first letter. */
+	return len > 0 && (s[0] | 0x20) == name[0] && strlen(name) == len &&
+	       strncasecmp(s, name, len) == 0;
 }
 
 static bool
