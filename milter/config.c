@@ -305,8 +305,10 @@ option_named(const char *name, size_t *index_r)
 static bool
 goes_with(struct loading *l, const struct config_block *b, bool by_transport)
 {
-	static const char *const of_transport[] = { "transport", "return_path",
-						    "strip", "add", NULL };
+	static const char *const of_transport[] = {
+		"transport",	   "return_path", "tag_header", "labels_header",
+		"metadata_header", "strip",	  "add",	NULL
+	};
 	static const char *const of_api[] = { "mode", "api", NULL };
 	const char *const *names = by_transport ? of_api : of_transport;
 	char what[100];
@@ -330,11 +332,13 @@ finish_route(struct loading *l, const struct config_block *b,
 	     struct config_route *r)
 {
 	const struct config *c = l->config;
+	const struct config_api *api;
 	char what[160];
 
 	r->route.handoff = r->by_transport ? ROUTE_TRANSPORT
 			   : r->queued	   ? ROUTE_QUEUED
 					   : ROUTE_DIRECT;
+	r->route.tracks = r->by_transport && c->tracking_url != NULL;
 	if (b != NULL && !goes_with(l, b, r->by_transport))
 		return;
 	if (r->by_transport && r->route.transport == NULL) {
@@ -345,8 +349,11 @@ finish_route(struct loading *l, const struct config_block *b,
 		return;
 	if (r->route.api == NULL && c->n_apis > 0)
 		r->route.api = need(strdup(c->apis[0]->name));
-	if (r->route.api != NULL && config_api(c, r->route.api) != NULL)
+	api = r->route.api != NULL ? config_api(c, r->route.api) : NULL;
+	if (api != NULL) {
+		r->route.format = api->format;
 		return;
+	}
 	(void)snprintf(what, sizeof(what), "needs a section [api %s]",
 		       r->route.api ? r->route.api : "NAME");
 	(void)fail_at(l, b->line, what, b->name);
@@ -405,6 +412,13 @@ finish(struct loading *l)
 	if (c->n_apis == 0 && (c->routes.n == 0 || c->ask_api)) {
 		(void)fail(l, "there is no [api NAME] section; it says where "
 			      "messages go");
+		return;
+	}
+	if (c->ask_api && c->apis[0]->format->keys == NULL) {
+		(void)fail(l,
+			   "[keys] check = api: keys cannot be checked with an "
+			   "API of the format %s",
+			   c->apis[0]->format->name);
 		return;
 	}
 	check_agent_path(l);

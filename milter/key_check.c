@@ -119,18 +119,32 @@ identity_user(const struct identity *id, char user_r[IDENTITY_USER_MAX + 1])
 		       id->key_id);
 }
 
-void
-identity_hide_key(char *data, size_t data_len, const char *key)
+static void
+hide(char *data, size_t data_len, const char *what)
 {
-	size_t len = strlen(key);
+	size_t len = strlen(what);
 	char *end = data + data_len;
 
 	if (data == NULL || len == 0)
 		return;
-	while ((data = memmem(data, (size_t)(end - data), key, len)) != NULL) {
+	while ((data = memmem(data, (size_t)(end - data), what, len)) != NULL) {
 		memset(data, '*', len);
 		data += len;
 	}
+}
+
+/* Of "account:token" the token is the secret. One that is so short would be
+ * found everywhere. */
+#define SECRET_PART_MIN 4
+
+void
+identity_hide_key(char *data, size_t data_len, const char *key)
+{
+	const char *colon = strchr(key, ':');
+
+	hide(data, data_len, key);
+	if (colon != NULL && strlen(colon + 1) >= SECRET_PART_MIN)
+		hide(data, data_len, colon + 1);
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -578,7 +592,7 @@ on_account(struct http_call *call)
 	enum api_key_answer answer = read_answer(check);
 
 	if (answer == API_KEY_GOOD &&
-	    !f->read_account(dynbuf_str(&call->answer), call->answer.len,
+	    !f->keys->read_account(dynbuf_str(&call->answer), call->answer.len,
 			     check->account->id))
 		answer = API_KEY_NO_IDEA;
 	conclude(check, answer);
@@ -592,11 +606,11 @@ on_routes(struct http_call *call)
 	enum api_key_answer answer = read_answer(check);
 
 	if (answer == API_KEY_GOOD &&
-	    !s->format->read_routes(dynbuf_str(&call->answer), call->answer.len,
+	    !s->format->keys->read_routes(dynbuf_str(&call->answer), call->answer.len,
 				    check->account))
 		answer = API_KEY_NO_IDEA;
 	if (answer == API_KEY_GOOD && s->ask_account) {
-		if (submit(check, s->format->account_path, on_account))
+		if (submit(check, s->format->keys->account_path, on_account))
 			return;
 		answer = API_KEY_NO_IDEA;
 	}
@@ -622,7 +636,7 @@ check_new(struct key_check *kc, struct rules *rules, const char *key,
 	c->account = account_new(c->key_id);
 	c->deadline_ms = clock_ms() + s->timeout_ms;
 	n = snprintf(c->header, sizeof(c->header), "%s: %s",
-		     s->format->key_header, c->key);
+		     s->format->keys->key_header, c->key);
 	if (n < 0 || (size_t)n >= sizeof(c->header))
 		abort();
 	c->headers[0] = c->header;
@@ -670,7 +684,7 @@ ask_control_plane(struct key_check *kc, struct rules *rules, const char *key,
 	if (!added)
 		answer_unknown(a);
 	if (fresh != NULL &&
-	    !submit(fresh, rules->settings.format->routes_path, on_routes))
+	    !submit(fresh, rules->settings.format->keys->routes_path, on_routes))
 		conclude(fresh, API_KEY_NO_IDEA);
 }
 

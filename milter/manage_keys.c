@@ -112,7 +112,7 @@ static const struct {
 	set_fn *set;
 	const char *hint;
 } account_options[] = {
-	{ "dialect", set_dialect, "there is emaildelivery" },
+	{ "dialect", set_dialect, NULL }, /* the hint: which there are */
 	{ "route", add_route, "write ID or ID:NAME" },
 	{ "default-route", account_set_default_route,
 	  "it is none of the account's routes" },
@@ -128,6 +128,19 @@ static const struct {
 
 #define N_ACCOUNT_OPTIONS (sizeof(account_options) / sizeof(account_options[0]))
 
+static int
+wrong_value(struct manage *m, size_t option, const char *value)
+{
+	const char *hint = account_options[option].hint;
+	char names[DIALECT_NAMES_SIZE];
+
+	return manage_fail(m, EX_USAGE,
+			   "--%s: \"%.200s\" is not possible; %s%s",
+			   account_options[option].option, value,
+			   hint == NULL ? "there is " : "",
+			   hint == NULL ? dialect_names(names) : hint);
+}
+
 /* Applies what the request says of the account; counts it in *n_r. */
 static int
 apply_account_options(struct manage *m, struct account *a, size_t *n_r)
@@ -140,11 +153,7 @@ apply_account_options(struct manage *m, struct account *a, size_t *n_r)
 		     (value = request_option_at(m->request, option, k)) != NULL;
 		     k++) {
 			if (!account_options[i].set(a, value))
-				return manage_fail(m, EX_USAGE,
-						   "--%s: \"%.200s\" is not "
-						   "possible; %s",
-						   option, value,
-						   account_options[i].hint);
+				return wrong_value(m, i, value);
 			(*n_r)++;
 		}
 	}

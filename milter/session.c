@@ -333,6 +333,8 @@ judge_and_hand_over(struct session *s, struct story *t, struct verdict *v)
 
 	judge(s->message, t->identity ? t->identity->account : NULL, t->dialect,
 	      &s->config->routes, v);
+	if (v->dialect != NULL)
+		t->dialect = v->dialect;
 	if (v->kind == VERDICT_REFUSE) {
 		t->reply = v->reply;
 		return;
@@ -408,7 +410,7 @@ session_end_trial(struct session *s, struct dynbuf *out)
 		return false;
 	d = choose_dialect(s, t->account);
 	judge(s->message, t->account, d, &s->config->routes, &verdict);
-	trial_write(t, s->config, d, s->message, &verdict, out);
+	trial_write(t, s->config, verdict.dialect ? verdict.dialect : d, s->message, &verdict, out);
 	verdict_clear(&verdict);
 	session_reset(s);
 	return true;

@@ -1,38 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 #include "body.h"
 
-#include <gmime/gmime.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "charset.h"
+#include "body_decoder.h"
+#include "body_files.h"
+#include "body_text.h"
 #include "dynbuf.h"
 #include "mime.h"
-#include "quoted_printable.h"
 #include "smtp_reply.h"
 #include "trace.h"
 
-/* Input is decoded in halves of this, which bounds what a step adds. */
-#define DECODE_STEP 32768
-
-/* What is read of one part. */
-struct slot {
-	struct dynbuf data; /* decoded, not yet UTF-8 */
-	char *charset;
-	bool flowed;
-	bool whole; /* it is no part but the message itself */
-	bool full;  /* a part went into it whole */
-};
+/* These are looked for behind the HTML part, too. */
+#define WANTS_REST (BODY_WANT_TEXT | BODY_WANT_AMP | BODY_WANT_FILES)
 
 struct body {
 	struct mime *mime;
-	struct slot html;
-	struct slot text;
-	struct slot *open; /* the slot the open part goes to, or NULL */
-	enum mime_encoding encoding; /* of the open part */
-	GMimeEncoding base64;
-	struct quoted_printable quoted;
+	unsigned wants;
+	struct body_decoder *decoder;
+	struct body_text html;
+	struct body_text text;
+	struct body_text amp;
+	struct body_text *open;	  /* what the open part goes to, or NULL: */
+	bool open_file;		  /* to the files, or nowhere */
+	struct body_files *files; /* NULL: not wanted */
+	struct dynbuf raw;
+	unsigned text_alternative; /* that of the last HTML or text leaf */
+	bool amp_beside;	   /* the AMP part has one of its own */
 	bool stop; /* no later byte can matter, or there is an error */
 	struct body_counts counts;
 	char error[200];
@@ -45,6 +41,9 @@ struct body {
 static const char kept[] = "kept";
 static const char dropped[] = "dropped";
 static const char is_body[] = "the body";
+static const char is_text[] = "the text";
+static const char is_amp[] = "the AMP part";
+static const char is_file[] = "a file";
 
 static enum mime_want part_begin(void *arg, const struct mime_part *part);
 static void part_data(void *arg, const char *data, size_t len);
@@ -60,8 +59,11 @@ body_new(void)
 	if (b == NULL)
 		abort();
 	b->mime = mime_new(&sink, b);
-	dynbuf_init(&b->html.data, BODY_KEPT_MAX + DECODE_STEP);
-	dynbuf_init(&b->text.data, BODY_KEPT_MAX + DECODE_STEP);
+	b->decoder = body_decoder_new();
+	body_text_init(&b->html);
+	body_text_init(&b->text);
+	body_text_init(&b->amp);
+	dynbuf_init(&b->raw, BODY_RAW_MAX);
 	return b;
 }
 
@@ -71,14 +73,12 @@ body_trace(struct body *b, struct trace *t)
 	b->trace = t;
 }
 
-static void
-slot_clear(struct slot *s)
+void
+body_want(struct body *b, unsigned wants)
 {
-	dynbuf_clear(&s->data);
-	free(s->charset);
-	s->charset = NULL;
-	s->whole = false;
-	s->full = false;
+	b->wants = wants;
+	if ((wants & BODY_WANT_FILES) != 0 && b->files == NULL)
+		b->files = body_files_new();
 }
 
 void
@@ -89,8 +89,12 @@ body_free(struct body **bp)
 	if (b == NULL)
 		return;
 	mime_free(&b->mime);
-	slot_clear(&b->html);
-	slot_clear(&b->text);
+	body_decoder_free(&b->decoder);
+	body_text_clear(&b->html);
+	body_text_clear(&b->text);
+	body_text_clear(&b->amp);
+	body_files_delete(&b->files);
+	dynbuf_clear(&b->raw);
 	free(b);
 	*bp = NULL;
 }
@@ -108,8 +112,72 @@ may_stop(const struct body *b)
 	return b->stop && b->trace == NULL;
 }
 
+static void
+refuse(struct body *b, const char *why)
+{
+	b->stop = true;
+	(void)snprintf(b->error, sizeof(b->error), "%s", why);
+}
+
+static void
+too_large(struct body *b, const char *what, int most)
+{
+	b->too_large = true;
+	b->stop = true;
+	(void)snprintf(b->error, sizeof(b->error), "%s larger than %d bytes",
+		       what, most);
+}
+
+static void
+text_too_large(struct body *b)
+{
+	too_large(b, "The message text is", BODY_KEPT_MAX);
+}
+
+static void
+files_too_large(struct body *b)
+{
+	too_large(b, "The attachments together are", BODY_FILES_MAX);
+}
+
+/* --- what a part is ------------------------------------------------------- */
+
+static bool
+is_a(const struct mime_part *part, const char *type, const char *subtype)
+{
+	return strcmp(part->type, type) == 0 &&
+	       strcmp(part->subtype, subtype) == 0;
+}
+
+/* Text behind the HTML part says the same in other words only where both stand
+ * below one multipart/alternative; elsewhere it is a footer, or a file. Before
+ * the HTML part it is taken for that anywhere: mailers that say mixed where
+ * they mean alternative put it first. */
+static bool
+may_be_beside_html(const struct body *b, const struct mime_part *part)
+{
+	return !b->html.full || (part->alternative != 0 &&
+				 part->alternative == b->html.alternative);
+}
+
+static struct body_text *
+text_for(struct body *b, const struct mime_part *part)
+{
+	if (part->attachment || strcmp(part->type, "text") != 0)
+		return NULL;
+	if (strcmp(part->subtype, "html") == 0)
+		return b->html.full ? NULL : &b->html;
+	if (strcmp(part->subtype, "plain") == 0)
+		return !b->text.full && may_be_beside_html(b, part) ? &b->text
+								    : NULL;
+	if (strcmp(part->subtype, "x-amp-html") == 0)
+		return (b->wants & BODY_WANT_AMP) != 0 && !b->amp.full ? &b->amp
+								       : NULL;
+	return NULL;
+}
+
 static const char *
-why_dropped(const struct body *b, const struct mime_part *part)
+why_no_body(const struct body *b, const struct mime_part *part)
 {
 	if (part->attachment)
 		return "an attachment";
@@ -117,30 +185,17 @@ why_dropped(const struct body *b, const struct mime_part *part)
 		return "an image";
 	if (b->stop)
 		return "the body was complete before it";
-	if (strcmp(part->type, "text") == 0 &&
-	    strcmp(part->subtype, "plain") == 0)
-		return "there is a text part before it";
+	if (is_a(part, "text", "html"))
+		return "there is an HTML part before it";
+	if (is_a(part, "text", "plain"))
+		return b->text.full ? "there is a text part before it"
+				    : "a text that is not beside the HTML part";
 	return "neither HTML nor plain text";
 }
 
-static struct slot *
-slot_for(struct body *b, const struct mime_part *part)
-{
-	if (part->attachment || strcmp(part->type, "text") != 0)
-		return NULL;
-	if (strcmp(part->subtype, "html") == 0)
-		return &b->html;
-	if (strcmp(part->subtype, "plain") == 0 && !b->text.full)
-		return &b->text;
-	return NULL;
-}
-
 static void
-count_part(struct body *b, const struct mime_part *part, bool is_kept)
+count_dropped(struct body *b, const struct mime_part *part)
 {
-	b->counts.parts++;
-	if (is_kept)
-		return;
 	if (strcmp(part->type, "image") == 0)
 		b->counts.images++;
 	else if (part->attachment)
@@ -149,163 +204,206 @@ count_part(struct body *b, const struct mime_part *part, bool is_kept)
 		b->counts.other++;
 }
 
+/* --- parts as they come --------------------------------------------------- */
+
+/* AMP is for those who read neither: below one multipart/alternative with HTML
+ * or text. Outermost ones follow each other, so the last one is enough. */
+static void
+note_alternative(struct body *b, const struct mime_part *part)
+{
+	if (part->alternative == 0 || part->attachment)
+		return;
+	if (is_a(part, "text", "html") || is_a(part, "text", "plain")) {
+		b->text_alternative = part->alternative;
+		if (b->amp.alternative == part->alternative)
+			b->amp_beside = true;
+	}
+}
+
+static enum mime_want
+begin_text(struct body *b, struct body_text *text, const struct mime_part *part)
+{
+	trace_fate(b->trace, kept, "");
+	b->open = text;
+	body_text_begin(text, part);
+	if (text == &b->amp)
+		b->amp_beside = part->alternative != 0 &&
+				part->alternative == b->text_alternative;
+	body_decoder_begin(b->decoder, part->encoding);
+	return MIME_WANT_BODY;
+}
+
+static enum mime_want
+begin_file(struct body *b, const struct mime_part *part)
+{
+	const char *why;
+
+	if (!body_files_begin(b->files, part, &why)) {
+		trace_fate(b->trace, dropped, why);
+		refuse(b, why);
+		return MIME_WANT_NOT;
+	}
+	trace_fate(b->trace, is_file, why_no_body(b, part));
+	b->open_file = true;
+	body_decoder_begin(b->decoder, part->encoding);
+	return MIME_WANT_BODY;
+}
+
 static enum mime_want
 part_begin(void *arg, const struct mime_part *part)
 {
 	struct body *b = arg;
-	struct slot *slot = b->stop ? NULL : slot_for(b, part);
+	struct body_text *text = b->stop ? NULL : text_for(b, part);
+	const char *why = NULL;
 
+	b->counts.parts++;
+	b->open = NULL;
+	b->open_file = false;
 	trace_part(b->trace, part->depth, part->type, part->subtype);
-	trace_fate(b->trace, slot ? kept : dropped,
-		   slot ? "" : why_dropped(b, part));
-	if (slot != NULL && part->encoding == MIME_UNKNOWN_ENCODING) {
+	note_alternative(b, part);
+	if (text != NULL && part->encoding == MIME_UNKNOWN_ENCODING) {
 		/* RFC 2045, section 6.4: not to be understood, then. */
-		b->problem = "Content-Transfer-Encoding: not a known encoding";
-		trace_fate(b->trace, dropped, b->problem);
-		slot = NULL;
+		why = "Content-Transfer-Encoding: not a known encoding";
+		b->problem = why;
+		text = NULL;
 	}
-	count_part(b, part, slot != NULL);
-	b->open = slot;
-	if (slot == NULL)
-		return MIME_WANT_NOT;
-	slot_clear(slot);
-	slot->flowed = part->flowed;
-	slot->whole = part->depth == 0;
-	if (part->charset != NULL) {
-		slot->charset = strdup(part->charset);
-		if (slot->charset == NULL)
-			abort();
-	}
-	b->encoding = part->encoding;
-	b->quoted = (struct quoted_printable){ 0 };
-	g_mime_encoding_init_decode(&b->base64, GMIME_CONTENT_ENCODING_BASE64);
-	return MIME_WANT_BODY;
+	if (text != NULL)
+		return begin_text(b, text, part);
+	if (b->files != NULL && !b->stop)
+		return begin_file(b, part);
+	if (b->trace != NULL)
+		trace_fate(b->trace, dropped,
+			   why != NULL ? why : why_no_body(b, part));
+	count_dropped(b, part);
+	return MIME_WANT_NOT;
 }
 
-static size_t
-decode(struct body *b, const char *data, size_t len, char *dst)
-{
-	if (b->encoding == MIME_BASE64)
-		return g_mime_encoding_step(&b->base64, data, len, dst);
-	if (b->encoding == MIME_QUOTED_PRINTABLE)
-		return quoted_printable_decode(&b->quoted, data, len, dst);
-	memcpy(dst, data, len);
-	return len;
-}
-
-static void
-too_large(struct body *b)
-{
-	b->too_large = true;
-	b->stop = true;
-	(void)snprintf(b->error, sizeof(b->error),
-		       "The message text is larger than %d bytes",
-		       BODY_KEPT_MAX);
-}
-
-/* Nothing grows when it is decoded, but for a few bytes that were held back:
- * a step has its room beyond the bound, and then the bound is looked at. */
 static void
 part_data(void *arg, const char *data, size_t len)
 {
 	struct body *b = arg;
 
-	while (len > 0 && !b->stop) {
-		struct dynbuf *out = &b->open->data;
-		size_t n = len < DECODE_STEP / 2 ? len : DECODE_STEP / 2;
-		char *room = dynbuf_room(out, n + 4);
-
-		if (room != NULL)
-			dynbuf_grown(out, decode(b, data, n, room));
-		if (room == NULL || out->len > BODY_KEPT_MAX)
-			too_large(b);
-		data += n;
-		len -= n;
+	if (b->stop)
+		return;
+	if (b->open != NULL) {
+		b->open->place.end += len;
+		if (!body_decoder_add(b->decoder, data, len, &b->open->data))
+			text_too_large(b);
+	} else if (b->open_file &&
+		   !body_files_add(b->files, b->decoder, data, len)) {
+		files_too_large(b);
 	}
 }
 
-/* Base64 that ends without its padding. */
-static void
-finish_base64(struct body *b)
-{
-	for (int i = 0; i < 3 && b->base64.state != 0; i++)
-		part_data(b, "=", 1);
-}
-
-/* The slot's content as UTF-8, in place. False: error set. */
+/* The text as UTF-8, in place. False: error set. */
 static bool
-slot_to_utf8(struct body *b, struct slot *s)
+text_to_utf8(struct body *b, struct body_text *text)
 {
+	bool replaced = false;
 	char label[64];
-	bool replaced;
 
-	switch (charset_to_utf8(&s->data, s->charset, &replaced)) {
-	case CHARSET_OK:
+	switch (body_text_to_utf8(text, &replaced)) {
+	case BODY_TEXT_OK:
 		b->counts.replaced = b->counts.replaced || replaced;
-		if (s->data.len <= BODY_KEPT_MAX)
-			return true;
-		too_large(b);
-		return false;
-	case CHARSET_UNKNOWN:
-		smtp_reply_safe_text(label, sizeof(label), s->charset,
-				     strlen(s->charset));
+		return true;
+	case BODY_TEXT_UNKNOWN_CHARSET:
+		smtp_reply_safe_text(label, sizeof(label), text->charset,
+				     strlen(text->charset));
+		b->stop = true;
 		(void)snprintf(b->error, sizeof(b->error),
 			       "Content-Type: unknown charset \"%s\"", label);
 		return false;
-	case CHARSET_WRONG:
-		(void)snprintf(b->error, sizeof(b->error),
-			       "Content-Type: the text is not in the charset "
-			       "it names");
+	case BODY_TEXT_WRONG_CHARSET:
+		refuse(b, "Content-Type: the text is not in the charset it "
+			  "names");
 		return false;
-	case CHARSET_TOO_LARGE:
+	case BODY_TEXT_TOO_LARGE:
 	default:
-		too_large(b);
+		text_too_large(b);
 		return false;
 	}
 }
 
-static bool
-slot_is_blank(const struct slot *s)
+static void
+end_file(struct body *b)
 {
-	const char *p = dynbuf_str(&s->data);
-	/* A byte order mark is nothing to read. */
-	size_t bom = strncmp(p, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+	bool is_kept;
 
-	for (size_t i = bom; i < s->data.len; i++) {
-		if ((unsigned char)p[i] > ' ')
-			return false;
+	if (!body_files_end(b->files, b->decoder, &is_kept))
+		files_too_large(b);
+	else if (is_kept)
+		b->counts.files++;
+	else
+		trace_fate(b->trace, dropped, "nothing to read in it");
+}
+
+static void
+end_html(struct body *b)
+{
+	trace_fate(b->trace, is_body, "the first HTML part");
+	if ((b->wants & BODY_WANT_TEXT) != 0) {
+		trace_change_fate(b->trace, kept, is_text,
+				  "a text part before the HTML part");
+	} else {
+		trace_change_fate(b->trace, kept, dropped,
+				  "there is an HTML part");
+		body_text_clear(&b->text);
 	}
-	return true;
+	if ((b->wants & WANTS_REST) == 0)
+		b->stop = true;
+}
+
+static void
+end_text(struct body *b)
+{
+	if (!b->html.full)
+		return; /* it is known at the end what it is */
+	if ((b->wants & BODY_WANT_TEXT) != 0)
+		trace_fate(b->trace, is_text, "beside the HTML part");
+	else
+		trace_fate(b->trace, dropped, "there is an HTML part");
 }
 
 static bool
 part_end(void *arg, const struct mime_part *part)
 {
 	struct body *b = arg;
-	struct slot *s = b->open;
+	struct body_text *text = b->open;
 
 	(void)part;
-	if (s != NULL && b->encoding == MIME_BASE64)
-		finish_base64(b);
 	b->open = NULL;
-	if (s == NULL || b->stop)
+	if (b->stop)
 		return may_stop(b);
-	if (slot_is_blank(s)) {
+	if (text != NULL && !body_decoder_end(b->decoder, &text->data))
+		text_too_large(b);
+	if (text == NULL && b->open_file)
+		end_file(b);
+	if (text == NULL || b->stop)
+		return may_stop(b);
+	if (body_text_is_blank(&text->data)) {
 		trace_fate(b->trace, dropped, "nothing to read in it");
-		slot_clear(s);
+		body_text_clear(text);
 		return false;
 	}
-	if (s == &b->html) {
-		b->stop = true;
-		trace_fate(b->trace, is_body, "the first HTML part");
-		trace_change_fate(b->trace, kept, dropped,
-				  "there is an HTML part");
-		slot_clear(&b->text);
-		if (!slot_to_utf8(b, s))
-			return true;
-	}
-	s->full = true;
+	text->full = true;
+	if (text == &b->html)
+		end_html(b);
+	else if (text == &b->text)
+		end_text(b);
+	else
+		trace_fate(b->trace, is_amp, "the first AMP part");
+	if (text == &b->html && !text_to_utf8(b, text))
+		return true;
 	return may_stop(b);
+}
+
+static void
+add_raw(struct body *b, const char *data, size_t len)
+{
+	if ((b->wants & BODY_WANT_RAW) == 0 || body_error(b) != NULL)
+		return;
+	if (!dynbuf_add(&b->raw, data, len))
+		too_large(b, "The message body is", BODY_RAW_MAX);
 }
 
 enum body_status
@@ -313,42 +411,37 @@ body_feed(struct body *b, const char *data, size_t len)
 {
 	enum mime_status status = MIME_DONE;
 
+	add_raw(b, data, len);
 	if (!may_stop(b))
 		status = mime_feed(b->mime, data, len);
 	if (body_error(b) != NULL)
 		return BODY_ERROR;
+	if ((b->wants & BODY_WANT_RAW) != 0)
+		return BODY_MORE;
 	return may_stop(b) || status != MIME_MORE ? BODY_DONE : BODY_MORE;
 }
 
-/* U+FFFD for NUL, as a browser would read it: APIs keep text in databases
- * that take no NUL. */
-static void
-add_without_nul(struct dynbuf *out, const char *s, size_t len)
-{
-	while (len > 0) {
-		const char *nul = memchr(s, '\0', len);
-		size_t n = nul ? (size_t)(nul - s) : len;
+/* --- the end -------------------------------------------------------------- */
 
-		(void)dynbuf_add(out, s, n);
-		if (nul == NULL)
-			break;
-		(void)dynbuf_adds(out, "\xef\xbf\xbd");
-		s += n + 1;
-		len -= n + 1;
+/* What is given beside the body can be given. False: error set. */
+static bool
+settle(struct body *b)
+{
+	const char *lost = mime_lost(b->mime);
+
+	if (b->files != NULL && lost != NULL) {
+		refuse(b, lost);
+		return false;
 	}
-}
-
-static char *
-take(struct slot *s, size_t *len_r)
-{
-	struct dynbuf out;
-
-	if (memchr(dynbuf_str(&s->data), '\0', s->data.len) == NULL)
-		return dynbuf_steal(&s->data, len_r);
-	dynbuf_init(&out, 3 * s->data.max);
-	add_without_nul(&out, s->data.data, s->data.len);
-	slot_clear(s); /* not whole any more */
-	return dynbuf_steal(&out, len_r);
+	if (b->amp.full && !text_to_utf8(b, &b->amp))
+		return false;
+	if (!b->text.full)
+		return true;
+	if (b->html.full && (b->wants & BODY_WANT_TEXT) == 0) {
+		body_text_clear(&b->text);
+		return true;
+	}
+	return text_to_utf8(b, &b->text);
 }
 
 enum body_kind
@@ -358,24 +451,76 @@ body_end(struct body *b, char **text_r, size_t *len_r)
 	*len_r = 0;
 	if (!may_stop(b))
 		(void)mime_end(b->mime);
-	if (body_error(b) != NULL)
+	if (body_error(b) != NULL || !settle(b))
 		return BODY_NONE;
 	if (b->html.full) {
-		*text_r = take(&b->html, len_r);
+		*text_r = body_text_take(&b->html, len_r);
 		return BODY_HTML;
 	}
-	if (!b->text.full || !slot_to_utf8(b, &b->text))
+	if (!b->text.full)
 		return BODY_NONE;
 	trace_change_fate(b->trace, kept, is_body,
-			  "a text part, as HTML: there is no HTML part");
-	*text_r = take(&b->text, len_r);
+			  (b->wants & BODY_WANT_TEXT) != 0
+			      ? "a text part: there is no HTML part"
+			      : "a text part, as HTML: there is no HTML part");
+	*text_r = body_text_take(&b->text, len_r);
 	return BODY_TEXT;
+}
+
+/* Once: what was taken is empty, and what is kept is not. */
+static char *
+take_text(struct body_text *t, size_t *len_r)
+{
+	*len_r = 0;
+	return t->full && t->data.len > 0 ? body_text_take(t, len_r) : NULL;
+}
+
+char *
+body_take_text(struct body *b, size_t *len_r)
+{
+	return take_text(&b->text, len_r);
+}
+
+char *
+body_take_amp(struct body *b, size_t *len_r)
+{
+	return take_text(&b->amp, len_r);
+}
+
+bool
+body_amp_misplaced(const struct body *b)
+{
+	return b->amp.full && !b->amp_beside;
+}
+
+size_t
+body_take_files(struct body *b, struct body_file **files_r)
+{
+	*files_r = NULL;
+	return b->files != NULL ? body_files_take(b->files, files_r) : 0;
+}
+
+const char *
+body_raw(const struct body *b, size_t *len_r)
+{
+	*len_r = b->raw.len;
+	return dynbuf_str(&b->raw);
+}
+
+bool
+body_place(const struct body *b, struct body_place *place_r)
+{
+	const struct body_text *t = b->html.full ? &b->html : &b->text;
+
+	*place_r = t->place;
+	return t->full;
 }
 
 bool
 body_is_whole(const struct body *b)
 {
-	return b->html.whole && !b->counts.replaced;
+	return b->html.full && b->html.place.is_message && !b->html.changed &&
+	       !b->counts.replaced;
 }
 
 bool

@@ -304,9 +304,8 @@ tabs_to_blanks(char *s)
 	}
 }
 
-/* Decoded and trimmed; free(). NULL: it holds NUL. */
-static char *
-decode(const char *s)
+char *
+header_words(const char *s)
 {
 	char *prepared = header_for_gmime(s);
 	char *decoded, *valid;
@@ -344,7 +343,7 @@ header_text(const char *raw, size_t len, char **text_r)
 		return HEADER_TEXT_CONTROL;
 	}
 	if (strstr(text, "=?") != NULL || !utf8_is_ascii(text, n)) {
-		char *decoded = decode(text);
+		char *decoded = header_words(text);
 
 		free(text);
 		text = decoded;
@@ -419,12 +418,23 @@ add_words(GString *out, const char *name, size_t len)
 	}
 }
 
+/* For free(). */
+static char *
+steal(GString *out)
+{
+	char *text = strdup(out->str);
+
+	if (text == NULL)
+		abort();
+	g_string_free(out, TRUE);
+	return text;
+}
+
 char *
 header_phrase(const char *name)
 {
 	size_t len = strlen(name);
 	GString *out = g_string_sized_new(len + 16);
-	char *text;
 
 	if (!is_plain_phrase(name, len))
 		add_words(out, name, len);
@@ -432,9 +442,18 @@ header_phrase(const char *name)
 		g_string_append(out, name);
 	else
 		add_quoted(out, name);
-	text = strdup(out->str);
-	if (text == NULL)
-		abort();
-	g_string_free(out, TRUE);
-	return text;
+	return steal(out);
+}
+
+char *
+header_value(const char *text)
+{
+	size_t len = strlen(text);
+	GString *out = g_string_sized_new(len + 16);
+
+	if (is_plain_phrase(text, len))
+		g_string_append(out, text);
+	else
+		add_words(out, text, len);
+	return steal(out);
 }

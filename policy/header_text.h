@@ -40,11 +40,19 @@ enum header_text_result header_text(const char *raw, size_t len, char **text_r);
  */
 char *header_for_gmime(const char *text);
 
+/* The RFC 2047 words of an unfolded text decoded, nothing else changed, but
+ * that it becomes valid UTF-8; free(). NULL when a word holds NUL. */
+char *header_words(const char *text);
+
 /* A name as it stands before an address, free(): its words, quoted when they
  * must be, or as RFC 2047 words when it is not ASCII, or so long that it must
  * be folded. `name` is valid UTF-8 without control characters. Folds are LF and
  * a blank; no word is cut within a character. */
 char *header_phrase(const char *name);
+
+/* A text as the value of a header that is not read word by word, as Subject: as
+ * it is, or as RFC 2047 words as above. free(). */
+char *header_value(const char *text);
 
 /* The raw value on one line: each fold one space, trimmed, nothing decoded.
  * free(). The length in *len_r, for a value may hold NUL. */

@@ -17,9 +17,8 @@
 #include "dynbuf.h"
 #include "header_text.h"
 #include "mime_field.h"
-
-/* "--" boundary "--" and blanks that some mailers add. */
-#define DELIMITER_LINE_MAX (MIME_BOUNDARY_MAX + 64)
+#include "mime_levels.h"
+#include "mime_parameter.h"
 
 enum state {
 	STATE_START,   /* the message's own header fields */
@@ -29,20 +28,13 @@ enum state {
 	STATE_OVER,
 };
 
-/* A multipart that is open. */
-struct level {
-	char *boundary;
-	size_t len;
-	bool digest;
-	bool attachment;
-};
-
-enum field { FIELD_TYPE, FIELD_ENCODING, FIELD_DISPOSITION, FIELDS };
+enum field { FIELD_TYPE, FIELD_ENCODING, FIELD_DISPOSITION, FIELD_ID, FIELDS };
 
 static const char *const field_names[FIELDS] = {
 	[FIELD_TYPE] = "Content-Type",
 	[FIELD_ENCODING] = "Content-Transfer-Encoding",
 	[FIELD_DISPOSITION] = "Content-Disposition",
+	[FIELD_ID] = "Content-ID",
 };
 
 struct mime {
@@ -50,10 +42,12 @@ struct mime {
 	void *arg;
 	enum state state;
 	enum mime_status status;
-	struct level levels[MIME_DEPTH_MAX];
-	unsigned depth;
+	struct mime_levels levels;
 	int entities; /* leaves and multiparts */
 	unsigned leaves;
+	size_t at;    /* bytes of the body taken, with the line at hand */
+	size_t begin; /* where the header being read begins */
+	bool broken;  /* it ended at a line that is none */
 
 	char *fields[FIELDS]; /* of the header being read, unfolded */
 	struct dynbuf header; /* the block, raw */
@@ -69,10 +63,9 @@ struct mime {
 	bool wanted;
 
 	const char *problem;
+	const char *lost; /* see mime_lost() */
 	char error[160];
 };
-
-static void after_header(struct mime *m);
 
 struct mime *
 mime_new(const struct mime_sink *sink, void *arg)
@@ -85,7 +78,7 @@ mime_new(const struct mime_sink *sink, void *arg)
 	m->arg = arg;
 	m->status = MIME_MORE;
 	dynbuf_init(&m->header, MIME_PART_HEADER_MAX);
-	dynbuf_init(&m->line, DELIMITER_LINE_MAX);
+	dynbuf_init(&m->line, MIME_DELIMITER_MAX);
 	return m;
 }
 
@@ -98,13 +91,6 @@ clear_fields(struct mime *m)
 	}
 }
 
-static void
-pop_levels(struct mime *m, unsigned depth)
-{
-	while (m->depth > depth)
-		free(m->levels[--m->depth].boundary);
-}
-
 void
 mime_free(struct mime **mp)
 {
@@ -112,7 +98,7 @@ mime_free(struct mime **mp)
 
 	if (m == NULL)
 		return;
-	pop_levels(m, 0);
+	mime_levels_pop(&m->levels, 0);
 	clear_fields(m);
 	dynbuf_clear(&m->header);
 	dynbuf_clear(&m->line);
@@ -161,6 +147,16 @@ set_field(struct mime *m, enum field f, char *value)
 	free(value);
 }
 
+/* What a part is does not depend on it: the first one counts. */
+static void
+set_id(struct mime *m, char *value)
+{
+	if (m->fields[FIELD_ID] == NULL)
+		m->fields[FIELD_ID] = value;
+	else
+		free(value);
+}
+
 static void
 read_field(struct mime *m, const char *name, size_t name_len, const char *value,
 	   size_t len)
@@ -171,7 +167,9 @@ read_field(struct mime *m, const char *name, size_t name_len, const char *value,
 		if (strlen(field_names[f]) != name_len ||
 		    strncasecmp(field_names[f], name, name_len) != 0)
 			continue;
-		if (len > MIME_FIELD_MAX)
+		if (f == FIELD_ID)
+			set_id(m, header_unfold(value, len, &n));
+		else if (len > MIME_FIELD_MAX)
 			fail(m, "%s: longer than %d bytes", field_names[f],
 			     MIME_FIELD_MAX);
 		else
@@ -266,12 +264,6 @@ end_leaf(struct mime *m)
 	mime_type_clear(&m->type);
 }
 
-static bool
-in_attachment(const struct mime *m)
-{
-	return m->depth > 0 && m->levels[m->depth - 1].attachment;
-}
-
 /* What follows is not looked at when this returns without a new level: bytes
  * up to the next delimiter of a level that is open. */
 static void
@@ -280,6 +272,7 @@ begin_multipart(struct mime *m, struct mime_type *t, bool attachment)
 	m->state = STATE_BETWEEN;
 	if (t->boundary == NULL) {
 		note(m, "Content-Type: multipart without a boundary");
+		m->lost = "Content-Type: multipart without a boundary";
 		return;
 	}
 	if (t->boundaries_differ) {
@@ -291,23 +284,18 @@ begin_multipart(struct mime *m, struct mime_type *t, bool attachment)
 		     MIME_BOUNDARY_MAX);
 		return;
 	}
-	if (m->depth >= MIME_DEPTH_MAX) {
+	if (m->levels.depth >= MIME_DEPTH_MAX) {
 		fail(m, "MIME parts nested deeper than %d", MIME_DEPTH_MAX);
 		return;
 	}
-	m->levels[m->depth++] = (struct level){
-		.boundary = t->boundary,
-		.len = strlen(t->boundary),
-		.digest = strcmp(t->subtype, "digest") == 0,
-		.attachment = attachment,
-	};
-	t->boundary = NULL;
+	mime_levels_push(&m->levels, t, attachment, (unsigned)m->entities);
 }
 
 static void
-begin_leaf(struct mime *m, bool attachment)
+begin_leaf(struct mime *m, bool attachment, size_t content)
 {
 	const char *encoding = m->fields[FIELD_ENCODING];
+	const struct mime_level *above = mime_levels_top(&m->levels);
 
 	m->leaves++;
 	m->part = (struct mime_part){
@@ -317,27 +305,40 @@ begin_leaf(struct mime *m, bool attachment)
 		.attachment = attachment,
 		.flowed = m->type.flowed,
 		.encoding = mime_encoding_parse(encoding ? encoding : ""),
-		.depth = m->depth,
+		.depth = m->levels.depth,
+		.broken = m->broken,
+		.in_alternative = above->alternative,
+		.alternative = above->alternative_above,
+		.related = above->related,
+		.begin = m->begin,
+		.content = content,
+		.type_field = m->fields[FIELD_TYPE],
+		.disposition_field = m->fields[FIELD_DISPOSITION],
+		.id_field = m->fields[FIELD_ID],
 	};
 	m->wanted = m->sink->begin(m->arg, &m->part) == MIME_WANT_BODY;
+	m->part.type_field = NULL;
+	m->part.disposition_field = NULL;
+	m->part.id_field = NULL;
 	m->state = STATE_LEAF;
 }
 
 static void
 read_type(struct mime *m)
 {
-	bool digest = m->depth > 0 && m->levels[m->depth - 1].digest;
+	const char *by_default = mime_levels_top(&m->levels)->digest
+				     ? "message/rfc822"
+				     : "text/plain";
 
 	if (m->fields[FIELD_TYPE] != NULL)
 		mime_type_parse(m->fields[FIELD_TYPE], &m->type);
 	else
-		mime_type_parse(digest ? "message/rfc822" : "text/plain",
-				&m->type);
+		mime_type_parse(by_default, &m->type);
 }
 
-/* The header of an entity is complete. */
+/* The header of an entity is complete; what it holds begins at `content`. */
 static void
-begin_entity(struct mime *m)
+begin_entity(struct mime *m, size_t content)
 {
 	const char *disposition = m->fields[FIELD_DISPOSITION];
 	bool attachment;
@@ -351,45 +352,19 @@ begin_entity(struct mime *m)
 		return;
 	}
 	read_type(m);
-	attachment =
-	    in_attachment(m) || (disposition != NULL &&
-				 mime_disposition_is_attachment(disposition));
+	attachment = mime_levels_top(&m->levels)->attachment ||
+		     (disposition != NULL &&
+		      mime_disposition_is_attachment(disposition));
 	if (strcmp(m->type.type, "multipart") == 0) {
 		begin_multipart(m, &m->type, attachment);
 		mime_type_clear(&m->type);
 	} else {
-		begin_leaf(m, attachment);
+		begin_leaf(m, attachment, content);
 	}
 	clear_fields(m);
 }
 
 /* --- delimiters ----------------------------------------------------------- */
-
-/* The level whose delimiter the line is, counted from 1; 0 when it is none. */
-static unsigned
-match_delimiter(const struct mime *m, const char *line, size_t len,
-		bool *close_r)
-{
-	if (len > DELIMITER_LINE_MAX)
-		return 0;
-	while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r' ||
-			   is_blank(line[len - 1])))
-		len--;
-	if (len < 3 || line[0] != '-' || line[1] != '-')
-		return 0;
-	line += 2;
-	len -= 2;
-	for (unsigned i = m->depth; i > 0; i--) {
-		const struct level *l = &m->levels[i - 1];
-
-		*close_r = len == l->len + 2;
-		if ((len == l->len || *close_r) &&
-		    memcmp(line, l->boundary, l->len) == 0 &&
-		    (!*close_r || memcmp(line + l->len, "--", 2) == 0))
-			return i;
-	}
-	return 0;
-}
 
 /* A part of level `depth` is over, and with it all that is open inside. */
 static void
@@ -399,16 +374,18 @@ at_delimiter(struct mime *m, unsigned depth, bool close)
 	end_leaf(m);
 	if (m->state == STATE_OVER)
 		return;
-	pop_levels(m, close ? depth - 1 : depth);
+	mime_levels_at(&m->levels, depth, close);
 	m->mid_line = false;
 	if (!close) {
 		dynbuf_truncate(&m->header, 0);
 		m->header_line = 0;
+		m->begin = m->at;
+		m->broken = false;
 		m->state = STATE_HEADER;
 		return;
 	}
 	m->state = STATE_BETWEEN;
-	if (m->depth == 0) {
+	if (m->levels.depth == 0) {
 		m->status = MIME_DONE;
 		m->state = STATE_OVER;
 	}
@@ -432,6 +409,8 @@ body_bytes(struct mime *m, const char *data, size_t len)
 	if (len == 0)
 		return;
 	m->mid_line = data[len - 1] != '\n';
+	if (m->state == STATE_BETWEEN)
+		mime_levels_between(&m->levels, data, len);
 	if (m->state != STATE_LEAF || !m->wanted)
 		return;
 	if (len == 1 && data[0] == '\n' && m->n_held == 1 &&
@@ -478,7 +457,7 @@ static void
 dash_line(struct mime *m, const char *line, size_t len)
 {
 	bool close;
-	unsigned depth = match_delimiter(m, line, len, &close);
+	unsigned depth = mime_levels_match(&m->levels, line, len, &close);
 
 	if (depth > 0)
 		at_delimiter(m, depth, close);
@@ -500,6 +479,7 @@ feed_kept_line(struct mime *m, const char *data, size_t len)
 		m->line.overflow = false;
 		return 0;
 	}
+	m->at += n;
 	if (whole) {
 		dash_line(m, m->line.data, m->line.len);
 		dynbuf_truncate(&m->line, 0);
@@ -515,18 +495,21 @@ feed_body(struct mime *m, const char *data, size_t len)
 
 	if (m->line.len > 0)
 		return feed_kept_line(m, data, len);
-	if (m->mid_line || m->depth == 0) {
-		n = m->depth == 0 ? len : line_len(data, len);
+	if (m->mid_line || m->levels.depth == 0) {
+		n = m->levels.depth == 0 ? len : line_len(data, len);
+		m->at += n;
 		body_bytes(m, data, n);
 		return n;
 	}
 	n = plain_lines(data, len);
 	if (n > 0) {
+		m->at += n;
 		body_bytes(m, data, n);
 		return n;
 	}
 	n = line_len(data, len);
-	if (data[n - 1] == '\n' || n > DELIMITER_LINE_MAX)
+	m->at += n;
+	if (data[n - 1] == '\n' || n > MIME_DELIMITER_MAX)
 		dash_line(m, data, n);
 	else
 		(void)dynbuf_add(&m->line, data, n);
@@ -536,10 +519,10 @@ feed_body(struct mime *m, const char *data, size_t len)
 /* --- part headers --------------------------------------------------------- */
 
 static void
-after_header(struct mime *m)
+after_header(struct mime *m, size_t content)
 {
 	read_header_block(m);
-	begin_entity(m);
+	begin_entity(m, content);
 }
 
 /* A whole line of a part's header, the last of m->header. Ends the header at
@@ -552,7 +535,7 @@ header_line(struct mime *m)
 	const char *line = m->header.data + at;
 	size_t len = m->header.len - at;
 	bool close;
-	unsigned depth = match_delimiter(m, line, len, &close);
+	unsigned depth = mime_levels_match(&m->levels, line, len, &close);
 	char *rest;
 
 	if (depth == 0 &&
@@ -562,7 +545,7 @@ header_line(struct mime *m)
 	}
 	if (depth == 0 && (line[0] == '\n' || strncmp(line, "\r\n", 2) == 0)) {
 		dynbuf_truncate(&m->header, at);
-		after_header(m);
+		after_header(m, m->at);
 		return;
 	}
 	rest = malloc(len);
@@ -570,7 +553,8 @@ header_line(struct mime *m)
 		abort();
 	memcpy(rest, line, len);
 	dynbuf_truncate(&m->header, at);
-	after_header(m);
+	m->broken = depth == 0;
+	after_header(m, m->at - len);
 	if (m->state != STATE_OVER && depth > 0) {
 		at_delimiter(m, depth, close);
 	} else if (m->state != STATE_OVER) {
@@ -590,6 +574,7 @@ feed_header(struct mime *m, const char *data, size_t len)
 		     MIME_PART_HEADER_MAX);
 		return len;
 	}
+	m->at += n;
 	if (data[n - 1] == '\n')
 		header_line(m);
 	return n;
@@ -601,7 +586,7 @@ enum mime_status
 mime_feed(struct mime *m, const char *data, size_t len)
 {
 	if (m->state == STATE_START)
-		begin_entity(m);
+		begin_entity(m, 0);
 	while (len > 0 && m->state != STATE_OVER) {
 		size_t n = m->state == STATE_HEADER ? feed_header(m, data, len)
 						    : feed_body(m, data, len);
@@ -616,21 +601,22 @@ enum mime_status
 mime_end(struct mime *m)
 {
 	if (m->state == STATE_START)
-		begin_entity(m);
+		begin_entity(m, 0);
 	/* A last line without a line end may be a delimiter all the same. */
 	if (m->state == STATE_HEADER && m->header.len > m->header_line)
 		header_line(m);
 	if (m->state == STATE_HEADER)
-		after_header(m);
+		after_header(m, m->at);
 	if (m->state != STATE_OVER && m->line.len > 0) {
 		dash_line(m, m->line.data, m->line.len);
 		dynbuf_truncate(&m->line, 0);
 	}
 	if (m->state == STATE_HEADER)
-		after_header(m);
+		after_header(m, m->at);
 	if (m->state == STATE_LEAF && m->wanted)
 		emit(m, m->held, m->n_held);
 	end_leaf(m);
+	mime_levels_pop(&m->levels, 0);
 	if (m->status == MIME_MORE)
 		m->status = MIME_DONE;
 	m->state = STATE_OVER;
@@ -649,8 +635,37 @@ mime_problem(const struct mime *m)
 	return m->problem;
 }
 
+const char *
+mime_lost(const struct mime *m)
+{
+	return m->lost != NULL ? m->lost : m->levels.lost;
+}
+
 unsigned
 mime_parts(const struct mime *m)
 {
 	return m->leaves;
+}
+
+/* --- what only files need ------------------------------------------------- */
+
+char *
+mime_file_name(const struct mime_part *part)
+{
+	char *name = mime_parameter(part->disposition_field, "filename");
+
+	return name != NULL ? name : mime_parameter(part->type_field, "name");
+}
+
+char *
+mime_method(const struct mime_part *part)
+{
+	return mime_parameter(part->type_field, "method");
+}
+
+bool
+mime_is_inline(const struct mime_part *part)
+{
+	return part->disposition_field != NULL &&
+	       mime_disposition_is_inline(part->disposition_field);
 }

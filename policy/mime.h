@@ -12,6 +12,7 @@
  *   no end boundary               the part ends with the message
  *   text before or after parts    ignored (preamble, epilogue)
  *   multipart without boundary    no parts in it; mime_problem() says so
+ *   its boundary does not occur   no parts in it; mime_lost() says so
  *   boundary given twice,         MIME_ERROR: what is an attachment and what
  *   two different Content-Types   is not would depend on the reader
  *   boundary of a parent inside   ends the inner parts (RFC 2046 5.1.2)
@@ -59,7 +60,39 @@ struct mime_part {
 	bool flowed;	     /* format=flowed (RFC 3676) */
 	enum mime_encoding encoding;
 	unsigned depth; /* 0: the message itself */
+	bool broken;	/* its header ends at a line that is no header */
+
+	/* Where it stands. */
+	bool related;	      /* below a multipart/related */
+	bool in_alternative;  /* right below a multipart/alternative */
+	unsigned alternative; /* the outermost multipart/alternative above
+				 it, a number of its own; 0: none */
+	/* In the bytes fed: of its header block (behind the delimiter line),
+	 * and of what it holds. What its data() calls give follows from there
+	 * without a gap. */
+	size_t begin;
+	size_t content;
+
+	/* The fields as they came, unfolded; NULL: not given. For
+	 * mime_file_name() and the like, until begin() returns. */
+	const char *type_field;
+	const char *disposition_field;
+	const char *id_field;
 };
+
+/* The file name that a part has: of its Content-Disposition, else the name of
+ * its Content-Type. RFC 2231, RFC 2047, UTF-8 and windows-1252 as UTF-8,
+ * otherwise as it came: it may hold any character but NUL. free(); NULL: none.
+ * Within begin(). */
+char *mime_file_name(const struct mime_part *part);
+
+/* The iTIP method of a text/calendar part, free(); NULL: none. Within
+ * begin(). */
+char *mime_method(const struct mime_part *part);
+
+/* Its disposition says inline; one without a disposition does not. Within
+ * begin(). */
+bool mime_is_inline(const struct mime_part *part);
 
 enum mime_want { MIME_WANT_NOT, MIME_WANT_BODY };
 
@@ -87,7 +120,7 @@ void mime_free(struct mime **m);
 
 /* Takes the message's own MIME header fields, raw, in any order, before the
  * first mime_feed(): Content-Type, Content-Transfer-Encoding,
- * Content-Disposition. Others are ignored. */
+ * Content-Disposition, Content-ID. Others are ignored. */
 void mime_header(struct mime *m, const char *name, const char *value,
 		 size_t len);
 
@@ -105,6 +138,11 @@ const char *mime_error(const struct mime *m);
 /* The first thing that was odd and may explain why nothing usable was found;
  * NULL when nothing was. */
 const char *mime_problem(const struct mime *m);
+
+/* After mime_end(): why bytes that look like content belong to no part (a
+ * multipart without a boundary, or whose boundary does not occur); NULL when
+ * there are none such. */
+const char *mime_lost(const struct mime *m);
 
 /* Parts seen so far, multiparts not counted. */
 unsigned mime_parts(const struct mime *m);

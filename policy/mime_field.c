@@ -8,6 +8,7 @@
 
 #include "charset.h"
 #include "header_text.h"
+#include "mime_parameter.h"
 
 static const struct {
 	const char *name;
@@ -72,21 +73,6 @@ read_parameter(struct mime_type *t, const char *name, const char *value)
 		t->flowed = strcasecmp(value, "flowed") == 0;
 }
 
-/* Where a parameter ends: at a semicolon outside of quotes. */
-static const char *
-parameter_end(const char *s)
-{
-	bool quoted = false;
-
-	for (; *s != '\0' && (quoted || *s != ';'); s++) {
-		if (*s == '\\' && s[1] != '\0')
-			s++;
-		else if (*s == '"')
-			quoted = !quoted;
-	}
-	return s;
-}
-
 /* An extended parameter (RFC 2231) begins with a charset: name*=utf-8'en'x. */
 static bool
 has_good_charset(const char *parameter)
@@ -127,13 +113,13 @@ add_parameter(GString *out, const char *s, size_t len)
 static char *
 useful_parameters(const char *value)
 {
-	const char *end = parameter_end(value);
+	const char *end = mime_parameter_end(value);
 	GString *out = g_string_new_len(value, end - value);
 
 	while (*end == ';') {
 		const char *s = end + 1;
 
-		end = parameter_end(s);
+		end = mime_parameter_end(s);
 		add_parameter(out, s, (size_t)(end - s));
 	}
 	return g_string_free(out, FALSE);
@@ -171,19 +157,38 @@ mime_type_clear(struct mime_type *t)
 	*t = (struct mime_type){ 0 };
 }
 
-bool
-mime_disposition_is_attachment(const char *value)
+/* The word of a disposition, free(); "" when there is none. */
+static char *
+disposition(const char *value)
 {
 	char *first = g_strndup(value, strcspn(value, ";"));
 	GMimeContentDisposition *d =
 	    g_mime_content_disposition_parse(NULL, first);
-	const char *word = g_mime_content_disposition_get_disposition(d);
-	bool inline_ =
-	    word == NULL || *word == '\0' || strcasecmp(word, "inline") == 0;
+	char *word = lower(g_mime_content_disposition_get_disposition(d));
 
 	g_object_unref(d);
 	g_free(first);
-	return !inline_;
+	return word;
+}
+
+bool
+mime_disposition_is_attachment(const char *value)
+{
+	char *word = disposition(value);
+	bool attachment = *word != '\0' && strcmp(word, "inline") != 0;
+
+	free(word);
+	return attachment;
+}
+
+bool
+mime_disposition_is_inline(const char *value)
+{
+	char *word = disposition(value);
+	bool is_inline = strcmp(word, "inline") == 0;
+
+	free(word);
+	return is_inline;
 }
 
 /* Some mailers end the word with a semicolon or a comment. */

@@ -29,6 +29,7 @@ void mime_type_clear(struct mime_type *type);
 
 /* Any disposition but "inline" is an attachment (RFC 2183, section 2.8). */
 bool mime_disposition_is_attachment(const char *value);
+bool mime_disposition_is_inline(const char *value);
 
 enum mime_encoding mime_encoding_parse(const char *value);
 

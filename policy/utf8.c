@@ -104,6 +104,16 @@ utf8_valid_prefix(const char *s, size_t len)
 	return i;
 }
 
+size_t
+utf8_count(const char *s, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += ((unsigned char)s[i] & 0xc0) != 0x80;
+	return n;
+}
+
 bool
 utf8_is_printable(const char *s, size_t len)
 {

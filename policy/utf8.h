@@ -31,4 +31,7 @@ bool utf8_is_ascii(const char *s, size_t len);
 /* True when s has no control character (C0, DEL, or C1 as U+0080 to U+009F). */
 bool utf8_is_printable(const char *s, size_t len);
 
+/* Characters of valid UTF-8. */
+size_t utf8_count(const char *s, size_t len);
+
 #endif

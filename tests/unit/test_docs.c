@@ -128,7 +128,11 @@ test_documented_options_exist(void **state)
 static bool
 is_header(const char *name)
 {
-	return dialect_any_rule(name) != NULL;
+	for (size_t d = 0; dialects[d] != NULL; d++) {
+		if (dialect_rule(dialects[d], name) != NULL)
+			return true;
+	}
+	return false;
 }
 
 static void

@@ -155,13 +155,17 @@ read_account(const char *body, size_t len, char *id_r)
 	return true;
 }
 
-static const struct api_format format = {
-	.name = "test",
+static const struct api_keys stub_keys = {
 	.routes_path = "/userroutes",
 	.account_path = "/ping",
 	.key_header = "X-Auth-APIKey",
 	.read_routes = read_routes,
 	.read_account = read_account,
+};
+
+static const struct api_format format = {
+	.name = "test",
+	.keys = &stub_keys,
 };
 
 /* --- fixture -------------------------------------------------------------- */
