@@ -334,8 +334,8 @@ static const struct dialect_row addresses[] = {
 	  .lacks = "header" },
 	{ "the account's route", M, .want = "route_id: r1" },
 	{ "several routes and no default", M, .n_routes = 2,
-	  .refusal = "550 5.6.0 Route: this account has several routes, name "
-		     "one: r1, r2" },
+	  .refusal = "550 5.7.1 This account has several routes and no "
+		     "default: r1, r2" },
 };
 
 static void
