@@ -59,6 +59,7 @@ MILTER_SRC := \
 	milter/config_file.c \
 	milter/config_option.c \
 	milter/control_server.c \
+	milter/copy_terms.c \
 	milter/crypto.c \
 	milter/daemon.c \
 	milter/handoff.c \
@@ -157,13 +158,18 @@ UNIT_POLICY := \
 	test_address \
 	test_api_emaildelivery \
 	test_body \
+	test_body_want \
 	test_charset \
+	test_compose \
 	test_corpora \
 	test_date_text \
 	test_dialect_campaignmonitor \
 	test_dialect_emaildelivery \
 	test_dialect_flexmail \
+	test_dialect_auto \
+	test_dialect_sparkpost \
 	test_dynbuf \
+	test_header_json \
 	test_header_text \
 	test_html \
 	test_html_entity \
@@ -182,6 +188,7 @@ UNIT_POLICY := \
 	test_route \
 	test_smtp_reply \
 	test_text_fill \
+	test_sparkpost_login \
 	test_trace \
 	test_tracking \
 	test_utf8
@@ -242,7 +249,7 @@ LINK_test_docs := config config_file config_option listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
 	crypto
 LINK_test_ctl_docs := commands ctl_arguments
-LINK_test_handoff := handoff handoff_direct handoff_queue handoff_transport \
+LINK_test_handoff := copy_terms handoff handoff_direct handoff_queue handoff_transport \
 	limits $(API_SCENE)
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
@@ -397,6 +404,7 @@ deps:
 	packaging/deps
 
 check: deps
+	packaging/deps clients
 	MAKE="$(MAKE)" tests/run-check build/check
 
 demo: deps

@@ -10,6 +10,10 @@
 
 const struct api_format *const apis[] = {
 	&api_emaildelivery,
+	&api_sparkpost,
+	&api_campaignmonitor,
+	&api_flexmail,
+	&api_generic,
 	NULL,
 };
 
@@ -150,6 +154,8 @@ api_head_add_basic(struct api_head *h, const char *user, size_t user_len,
 		return false;
 	base64 = g_base64_encode((const guchar *)pair, (gsize)n);
 	ok = api_head_add(h, "Authorization: Basic %s", base64);
+	if (ok)
+		(void)snprintf(h->basic, sizeof(h->basic), "%s", base64);
 	explicit_bzero(base64, strlen(base64));
 	explicit_bzero(pair, sizeof(pair));
 	g_free(base64);

@@ -297,6 +297,7 @@ standard_body(struct reading *r, struct message *m)
 	case BODY_TEXT:
 		o->text = body;
 		o->text_len = len;
+		o->text_is_flowed = body_is_flowed(b);
 		break;
 	case BODY_NONE:
 	default:
