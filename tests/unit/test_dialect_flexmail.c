@@ -364,9 +364,9 @@ test_login(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
 		char subaccount[SUBACCOUNT_MAX + 1] = "x";
-		const char *why = dialect_login(
-		    &dialect_flexmail, v[i].user, strlen(v[i].user),
-		    v[i].expected, subaccount);
+		const char *why =
+		    dialect_login(&dialect_flexmail, v[i].user,
+				  strlen(v[i].user), v[i].expected, subaccount);
 
 		if ((why == NULL) != v[i].ok || subaccount[0] != '\0')
 			fail_msg("%s, %s: %s", v[i].user, v[i].expected, why);
