@@ -83,6 +83,7 @@ MILTER_SRC := \
 	milter/lmtp_command.c \
 	milter/lmtp_protocol.c \
 	milter/log.c \
+	milter/login.c \
 	milter/loop.c \
 	milter/mailbox.c \
 	milter/manage.c \

@@ -20,6 +20,7 @@
 #include "listener.h"
 #include "lmtp_agent.h"
 #include "log.h"
+#include "login.h"
 #include "metrics.h"
 #include "metrics_http.h"
 #include "need.h"
@@ -246,6 +247,8 @@ start_sasl(struct daemon *d)
 		.failures = d->services.limits,
 		.auth_failures = d->config->auth_failures,
 		.metrics = d->services.metrics,
+		.login = login_judge,
+		.login_arg = &d->services,
 	};
 	const char *why;
 	int fd = listener_open(d->config->sasl_socket, d->config->socket_group,
