@@ -194,13 +194,19 @@ $(B)/%.o: %.c
 UNIT_POLICY := \
 	test_account \
 	test_address \
+	test_api_campaignmonitor \
 	test_api_emaildelivery \
+	test_api_flexmail \
+	test_api_generic \
+	test_api_sparkpost \
+	test_api_write \
 	test_body \
 	test_charset \
 	test_corpora \
 	test_date_text \
 	test_dialect_emaildelivery \
 	test_dynbuf \
+	test_feature \
 	test_header_text \
 	test_html \
 	test_json_text \
@@ -259,6 +265,9 @@ API_SCENE := api_batch api_health api_service config config_file config_option \
 	crypto listener metrics plan_seal pool_wake rate_limit sent_memory \
 	store submission
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
+# Formats of APIs, by tables of tests/unit/api_rows.c.
+WITH_API_ROWS := test_api_campaignmonitor test_api_flexmail test_api_generic \
+	test_api_sparkpost
 
 LINK_test_config := config config_file config_option listener log
 LINK_test_api_batch := $(API_SCENE)
@@ -320,6 +329,7 @@ $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
 endef
 $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
 $(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
+$(WITH_API_ROWS:%=$(B)/tests/unit/%): $(B)/tests/unit/api_rows.o
 
 unit-bin: $(UNIT_BIN)
 
