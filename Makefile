@@ -330,6 +330,7 @@ endef
 $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
 $(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
 $(WITH_API_ROWS:%=$(B)/tests/unit/%): $(B)/tests/unit/api_rows.o
+$(B)/tests/unit/test_api_generic: $(B)/tests/unit/json_schema.o
 
 unit-bin: $(UNIT_BIN)
 
@@ -456,6 +457,8 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/man/man5/txmilter.conf.5
 	install -D -m 0644 man/txmilter-headers.7 \
 		$(DESTDIR)$(PREFIX)/share/man/man7/txmilter-headers.7
+	install -D -m 0644 man/txmilter-message.schema.json \
+		$(DESTDIR)$(PREFIX)/share/txmilter/txmilter-message.schema.json
 
 clean:
 	rm -rf build
