@@ -43,46 +43,7 @@ POLICY_LIBS = $(shell $(PKG_CONFIG) --libs gmime-3.0 jansson)
 CTL_LIBS = $(shell $(PKG_CONFIG) --libs gmime-3.0 jansson libcrypto inih)
 DAEMON_LIBS = $(shell $(PKG_CONFIG) --libs $(PKGS)) -lmilter
 
-POLICY_SRC := \
-	policy/account.c \
-	policy/address.c \
-	policy/api.c \
-	policy/api_answer.c \
-	policy/api_campaignmonitor.c \
-	policy/api_emaildelivery.c \
-	policy/api_flexmail.c \
-	policy/api_generic.c \
-	policy/api_sparkpost.c \
-	policy/api_write.c \
-	policy/body.c \
-	policy/body_decoder.c \
-	policy/body_files.c \
-	policy/body_text.c \
-	policy/charset.c \
-	policy/date_text.c \
-	policy/dialect.c \
-	policy/dialect_emaildelivery.c \
-	policy/dynbuf.c \
-	policy/edits.c \
-	policy/feature.c \
-	policy/header_text.c \
-	policy/html.c \
-	policy/json_text.c \
-	policy/judge.c \
-	policy/mail_reader.c \
-	policy/message.c \
-	policy/mime.c \
-	policy/mime_field.c \
-	policy/mime_parameter.c \
-	policy/outgoing.c \
-	policy/plan.c \
-	policy/quoted_printable.c \
-	policy/requeue.c \
-	policy/route.c \
-	policy/smtp_reply.c \
-	policy/standard_headers.c \
-	policy/trace.c \
-	policy/utf8.c
+POLICY_SRC := $(sort $(wildcard policy/*.c))
 
 # Everything of the daemon but main(), so that tests can link it.
 MILTER_SRC := \
@@ -98,6 +59,7 @@ MILTER_SRC := \
 	milter/config_file.c \
 	milter/config_option.c \
 	milter/control_server.c \
+	milter/copy_terms.c \
 	milter/crypto.c \
 	milter/daemon.c \
 	milter/handoff.c \
@@ -201,14 +163,26 @@ UNIT_POLICY := \
 	test_api_sparkpost \
 	test_api_write \
 	test_body \
+	test_body_want \
 	test_charset \
+	test_compose \
 	test_corpora \
 	test_date_text \
+	test_dialect_campaignmonitor \
 	test_dialect_emaildelivery \
+	test_dialect_flexmail \
+	test_dialect_auto \
+	test_dialect_sparkpost \
 	test_dynbuf \
 	test_feature \
+	test_header_json \
 	test_header_text \
 	test_html \
+	test_html_entity \
+	test_html_links \
+	test_html_look \
+	test_html_scan \
+	test_html_to_text \
 	test_json_text \
 	test_mail_reader \
 	test_message \
@@ -219,7 +193,10 @@ UNIT_POLICY := \
 	test_requeue \
 	test_route \
 	test_smtp_reply \
+	test_text_fill \
+	test_sparkpost_login \
 	test_trace \
+	test_tracking \
 	test_utf8
 
 UNIT_MILTER := \
@@ -264,6 +241,7 @@ KEYSTORE := keystore account_cache account_record key_lines key_used
 API_SCENE := api_batch api_health api_service config config_file config_option \
 	crypto listener metrics plan_seal pool_wake rate_limit sent_memory \
 	store submission
+WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
 # Formats of APIs, by tables of tests/unit/api_rows.c.
 WITH_API_ROWS := test_api_campaignmonitor test_api_flexmail test_api_generic \
@@ -280,7 +258,7 @@ LINK_test_docs := config config_file config_option listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
 	crypto
 LINK_test_ctl_docs := commands ctl_arguments
-LINK_test_handoff := handoff handoff_direct handoff_queue handoff_transport \
+LINK_test_handoff := copy_terms handoff handoff_direct handoff_queue handoff_transport \
 	limits $(API_SCENE)
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
@@ -309,6 +287,10 @@ LINK_test_sent_memory := sent_memory crypto store log
 LINK_test_store := store log
 LINK_test_submission := submission crypto
 
+# What tests/unit/html_scene.c is for.
+WITH_HTML_SCENE := test_html_entity test_html_links test_html_look \
+	test_html_scan test_html_to_text
+
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
@@ -320,7 +302,9 @@ UNIT_THREADED := test_api_batch test_api_health test_control_client \
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS) -lcmocka
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
+		$(POLICY_LIBS) -lcmocka
+$(WITH_DIALECT_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/dialect_scene.o
 
 define unit_milter
 $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
@@ -331,6 +315,7 @@ $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
 $(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
 $(WITH_API_ROWS:%=$(B)/tests/unit/%): $(B)/tests/unit/api_rows.o
 $(B)/tests/unit/test_api_generic: $(B)/tests/unit/json_schema.o
+$(WITH_HTML_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/html_scene.o
 
 unit-bin: $(UNIT_BIN)
 
@@ -350,8 +335,8 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_lmtp fuzz_mail_reader fuzz_message \
-	fuzz_plan fuzz_request fuzz_sasl fuzz_wire
+FUZZ := fuzz_config fuzz_dialect fuzz_header fuzz_html fuzz_lmtp \
+	fuzz_mail_reader fuzz_message fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
@@ -430,6 +415,7 @@ deps:
 	packaging/deps
 
 check: deps
+	packaging/deps clients
 	MAKE="$(MAKE)" tests/run-check build/check
 
 demo: deps

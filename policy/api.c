@@ -8,14 +8,8 @@
 
 #include "smtp_reply.h"
 
-const struct api_format *const apis[] = {
-	&api_emaildelivery,
-	&api_sparkpost,
-	&api_campaignmonitor,
-	&api_flexmail,
-	&api_generic,
-	NULL,
-};
+#define API_ENTRY(name) &api_##name,
+const struct api_format *const apis[] = { APIS(API_ENTRY) NULL };
 
 const char *
 api_names(char dst[API_NAMES_SIZE])

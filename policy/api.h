@@ -158,11 +158,17 @@ struct api_format {
 				char id_r[API_ID_MAX + 1]);
 };
 
-extern const struct api_format api_campaignmonitor;
-extern const struct api_format api_emaildelivery;
-extern const struct api_format api_flexmail;
-extern const struct api_format api_generic;
-extern const struct api_format api_sparkpost;
+/* All there are; a new one is a row here and a file. */
+/* clang-format off */
+#define APIS(row) \
+	row(emaildelivery) \
+	row(sparkpost) \
+	row(campaignmonitor) \
+	row(flexmail) \
+	row(generic)
+/* clang-format on */
+#define API_DECLARE(name) extern const struct api_format api_##name;
+APIS(API_DECLARE)
 
 /* "emaildelivery, sparkpost, ...", for people. Returns dst. */
 #define API_NAMES_SIZE 128

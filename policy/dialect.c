@@ -12,10 +12,8 @@
 #include "smtp_reply.h"
 #include "standard_headers.h"
 
-const struct dialect *const dialects[] = {
-	&dialect_emaildelivery,
-	NULL,
-};
+#define DIALECT_ENTRY(name) &dialect_##name,
+const struct dialect *const dialects[] = { DIALECTS(DIALECT_ENTRY) NULL };
 
 const char *
 dialect_names(char dst[DIALECT_NAMES_SIZE])
@@ -44,6 +42,24 @@ dialect_of(const struct dialect *d, const struct message *m,
 	   struct smtp_reply *refusal)
 {
 	return d->choose != NULL ? d->choose(m, refusal) : d;
+}
+
+bool
+dialect_login_is(const char *user, size_t len, const char *issued)
+{
+	return len == strlen(issued) && memcmp(user, issued, len) == 0;
+}
+
+const char *
+dialect_login(const struct dialect *d, const char *user, size_t len,
+	      const char *expected, char subaccount_r[SUBACCOUNT_MAX + 1])
+{
+	subaccount_r[0] = '\0';
+	if (d->login != NULL)
+		return d->login(user, len, expected, subaccount_r);
+	return expected == NULL || dialect_login_is(user, len, expected)
+		   ? NULL
+		   : DIALECT_LOGIN_NOT_ISSUED;
 }
 
 /* The length of what all of its headers begin with; 0: it is no family. */

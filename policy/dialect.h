@@ -72,11 +72,13 @@ struct dialect {
 	unsigned recipients_max;
 	/* Of the body beside HTML or else text: a set of enum body_want. */
 	unsigned body_wants;
-	/* Not a dialect itself: the one of the message, by its headers. Then
-	 * all below is NULL. NULL: refusal set. */
+	/* Not a dialect itself: the one of the message, by its headers. It has
+	 * no rules then, and of what is below only the login. NULL: refusal
+	 * set. */
 	const struct dialect *(*choose)(const struct message *m,
 					struct smtp_reply *refusal);
-	/* What the user name of AUTH says. NULL: nothing, any will do. */
+	/* What the user name of AUTH says. NULL: nothing, any will do unless
+	 * one was issued. */
 	dialect_login_fn *login;
 	/* After the headers: what depends on several of them. NULL: nothing
 	 * does. By then outgoing has from_name, from_email, route_id and the
@@ -96,7 +98,17 @@ struct dialect {
 	bool html_only;	   /* of the body what outgoing's html holds */
 };
 
-extern const struct dialect dialect_emaildelivery;
+/* All there are; a new one is a row here and a file. */
+/* clang-format off */
+#define DIALECTS(row) \
+	row(auto) \
+	row(emaildelivery) \
+	row(flexmail) \
+	row(campaignmonitor) \
+	row(sparkpost)
+/* clang-format on */
+#define DIALECT_DECLARE(name) extern const struct dialect dialect_##name;
+DIALECTS(DIALECT_DECLARE)
 
 /* NULL when there is no such dialect. */
 const struct dialect *dialect_find(const char *name);
@@ -113,6 +125,16 @@ const char *dialect_names(char dst[DIALECT_NAMES_SIZE]);
 const struct dialect *dialect_of(const struct dialect *d,
 				 const struct message *m,
 				 struct smtp_reply *refusal);
+
+/* What the user name of a login by d says, as dialect_login_fn. */
+const char *dialect_login(const struct dialect *d, const char *user, size_t len,
+			  const char *expected,
+			  char subaccount_r[SUBACCOUNT_MAX + 1]);
+
+/* True when it is the name that was issued. */
+bool dialect_login_is(const char *user, size_t len, const char *issued);
+#define DIALECT_LOGIN_NOT_ISSUED \
+	"the user name is not the one that was issued with this API key"
 
 /* The rule for a header, by name (case-insensitive; a family's too), or NULL.
  */

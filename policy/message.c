@@ -235,7 +235,11 @@ message_header_at(const struct message *m, size_t i)
 void
 message_set_subaccount(struct message *m, const char *subaccount)
 {
-	(void)g_strlcpy(m->subaccount, subaccount, sizeof(m->subaccount));
+	size_t n = strlen(subaccount);
+
+	if (n > SUBACCOUNT_MAX)
+		abort(); /* session.c has seen to it */
+	memcpy(m->subaccount, subaccount, n + 1);
 }
 
 const char *

@@ -23,6 +23,7 @@
 
 #define API "[api esp]\nurl = https://esp.example/api\n"
 #define TEN "1234567890"
+#define THE_DIALECTS "emaildelivery, flexmail, campaignmonitor"
 #define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 
 static char path[64];
@@ -160,8 +161,8 @@ static const struct {
 	{ "", "dialect", "emaildelivery", BOOL, AT(ask_account), NULL, 0,
 	  NULL },
 	E("", dialect, "nosuch",
-	  "no dialect is called \"nosuch\"; there is emaildelivery"),
-	E("", dialect, "", "no dialect is called \"\"; there is emaildelivery"),
+	  "no dialect is called \"nosuch\"; there is " THE_DIALECTS),
+	E("", dialect, "", "no dialect is called \"\"; there is " THE_DIALECTS),
 
 #define NOT_A_TIME(v) "\"" v "\" is not a time; write 500ms, 20s, 10m or 24h"
 	N("", direct_timeout, direct_timeout_ms, "100ms", 100),

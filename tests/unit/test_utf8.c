@@ -121,6 +121,17 @@ test_valid_prefix(void **state)
 	}
 }
 
+static void
+test_count(void **state)
+{
+	(void)state;
+	assert_int_equal(utf8_count("", 0), 0);
+	assert_int_equal(utf8_count("abc", 3), 3);
+	assert_int_equal(utf8_count("abc", 2), 2);
+	assert_int_equal(
+	    utf8_count("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z", 11), 5);
+}
+
 /* Eight bytes are looked at together: the high one may be any of them. */
 static void
 test_is_ascii(void **state)
@@ -189,6 +200,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_char_len),
 		cmocka_unit_test(test_valid_prefix),
+		cmocka_unit_test(test_count),
 		cmocka_unit_test(test_is_ascii),
 		cmocka_unit_test(test_is_printable),
 	};
