@@ -7,6 +7,7 @@
 
 #include "auth_throttle.h"
 #include "config.h"
+#include "copy_arrival.h"
 #include "crypto.h"
 #include "handoff.h"
 #include "key_wait.h"
@@ -38,6 +39,7 @@ struct session {
 	bool headers_done;
 	unsigned throttled;  /* seconds: too many wrong keys from there */
 	struct trial *trial; /* the message is only tried */
+	struct copy_arrival *copy; /* it is to be a copy of our own */
 };
 
 /* What is told of one message when it is over. */
@@ -72,6 +74,7 @@ session_reset(struct session *s)
 	s->headers_done = false;
 	s->throttled = 0;
 	trial_free(&s->trial);
+	copy_arrival_free(&s->copy);
 }
 
 void
@@ -126,10 +129,17 @@ session_try(struct session *s, struct trial *t)
 }
 
 void
+session_expect_copy(struct session *s)
+{
+	copy_arrival_free(&s->copy);
+	s->copy = copy_arrival_new();
+}
+
+void
 session_ask_login(struct session *s)
 {
 	if (s->message != NULL && s->user != NULL && s->key == NULL &&
-	    s->trial == NULL)
+	    s->trial == NULL && s->copy == NULL)
 		s->key = key_wait_user(s->services->keys, s->user, s->client);
 }
 
@@ -179,7 +189,9 @@ session_recipient(struct session *s, const char *recipient, bool answered,
 void
 session_header(struct session *s, const char *name, const char *value)
 {
-	if (s->message != NULL)
+	if (s->copy != NULL)
+		copy_arrival_header(s->copy, name, value);
+	else if (s->message != NULL)
 		message_header(s->message, name, value, strlen(value));
 }
 
@@ -275,7 +287,7 @@ has_sender(const struct session *s)
 void
 session_headers_done(struct session *s)
 {
-	if (s->message == NULL || s->headers_done)
+	if (s->message == NULL || s->headers_done || s->copy != NULL)
 		return;
 	s->headers_done = true;
 	if (s->trial == NULL && !ask_by_header(s))
@@ -287,7 +299,7 @@ session_headers_done(struct session *s)
 bool
 session_body(struct session *s, const char *data, size_t len)
 {
-	return s->message == NULL || message_body(s->message, data, len);
+	return s->message == NULL || s->copy != NULL || message_body(s->message, data, len);
 }
 
 static void
@@ -489,6 +501,14 @@ session_end(struct session *s, const char *queue_id,
 	if (s->message == NULL) {
 		smtp_reply_set(&outcome_r->reply, 451, "4.3.0",
 			       "No message is open");
+		return;
+	}
+	/* What drains may have begun it. */
+	if (s->copy != NULL) {
+		outcome_r->edits = copy_arrival_end(
+		    s->copy, s->services->seal, s->message, queue_id,
+		    &outcome_r->reply);
+		session_reset(s);
 		return;
 	}
 	if (atomic_load(&s->services->draining)) {
