@@ -43,40 +43,7 @@ POLICY_LIBS = $(shell $(PKG_CONFIG) --libs gmime-3.0 jansson)
 CTL_LIBS = $(shell $(PKG_CONFIG) --libs gmime-3.0 jansson libcrypto inih)
 DAEMON_LIBS = $(shell $(PKG_CONFIG) --libs $(PKGS)) -lmilter
 
-POLICY_SRC := \
-	policy/account.c \
-	policy/address.c \
-	policy/api.c \
-	policy/api_emaildelivery.c \
-	policy/body.c \
-	policy/body_decoder.c \
-	policy/body_files.c \
-	policy/body_text.c \
-	policy/charset.c \
-	policy/date_text.c \
-	policy/dialect.c \
-	policy/dialect_emaildelivery.c \
-	policy/dynbuf.c \
-	policy/edits.c \
-	policy/file_name.c \
-	policy/header_text.c \
-	policy/html.c \
-	policy/json_text.c \
-	policy/judge.c \
-	policy/mail_reader.c \
-	policy/message.c \
-	policy/mime.c \
-	policy/mime_field.c \
-	policy/mime_levels.c \
-	policy/mime_parameter.c \
-	policy/outgoing.c \
-	policy/plan.c \
-	policy/quoted_printable.c \
-	policy/requeue.c \
-	policy/route.c \
-	policy/smtp_reply.c \
-	policy/trace.c \
-	policy/utf8.c
+POLICY_SRC := $(sort $(wildcard policy/*.c))
 
 # Everything of the daemon but main(), so that tests can link it.
 MILTER_SRC := \
@@ -92,6 +59,10 @@ MILTER_SRC := \
 	milter/config_file.c \
 	milter/config_option.c \
 	milter/control_server.c \
+	milter/copies.c \
+	milter/copy_arrival.c \
+	milter/copy_seal.c \
+	milter/copy_terms.c \
 	milter/crypto.c \
 	milter/daemon.c \
 	milter/handoff.c \
@@ -115,6 +86,7 @@ MILTER_SRC := \
 	milter/lmtp_command.c \
 	milter/lmtp_protocol.c \
 	milter/log.c \
+	milter/login.c \
 	milter/loop.c \
 	milter/mailbox.c \
 	milter/manage.c \
@@ -128,6 +100,7 @@ MILTER_SRC := \
 	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
+	milter/resubmit.c \
 	milter/request.c \
 	milter/sasl.c \
 	milter/sasl_protocol.c \
@@ -188,16 +161,33 @@ $(B)/%.o: %.c
 UNIT_POLICY := \
 	test_account \
 	test_address \
+	test_api_campaignmonitor \
 	test_api_emaildelivery \
+	test_api_flexmail \
+	test_api_generic \
+	test_api_sparkpost \
+	test_api_write \
 	test_body \
 	test_body_want \
 	test_charset \
+	test_compose \
 	test_corpora \
 	test_date_text \
+	test_dialect_campaignmonitor \
 	test_dialect_emaildelivery \
+	test_dialect_flexmail \
+	test_dialect_auto \
+	test_dialect_sparkpost \
 	test_dynbuf \
+	test_feature \
+	test_header_json \
 	test_header_text \
 	test_html \
+	test_html_entity \
+	test_html_links \
+	test_html_look \
+	test_html_scan \
+	test_html_to_text \
 	test_json_text \
 	test_mail_reader \
 	test_message \
@@ -208,7 +198,10 @@ UNIT_POLICY := \
 	test_requeue \
 	test_route \
 	test_smtp_reply \
+	test_text_fill \
+	test_sparkpost_login \
 	test_trace \
+	test_tracking \
 	test_utf8
 
 UNIT_MILTER := \
@@ -253,7 +246,11 @@ KEYSTORE := keystore account_cache account_record key_lines key_used
 API_SCENE := api_batch api_health api_service config config_file config_option \
 	crypto listener metrics plan_seal pool_wake rate_limit sent_memory \
 	store submission
+WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
+# Formats of APIs, by tables of tests/unit/api_rows.c.
+WITH_API_ROWS := test_api_campaignmonitor test_api_flexmail test_api_generic \
+	test_api_sparkpost
 
 LINK_test_config := config config_file config_option listener log
 LINK_test_api_batch := $(API_SCENE)
@@ -266,7 +263,7 @@ LINK_test_docs := config config_file config_option listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
 	crypto
 LINK_test_ctl_docs := commands ctl_arguments
-LINK_test_handoff := handoff handoff_direct handoff_queue handoff_transport \
+LINK_test_handoff := copy_terms handoff handoff_direct handoff_queue handoff_transport \
 	limits $(API_SCENE)
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
@@ -285,7 +282,8 @@ LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_plan_seal := plan_seal crypto
 LINK_test_prompt_stop := prompt_stop
-LINK_test_queue_delivery := queue_delivery $(API_SCENE)
+LINK_test_queue_delivery := queue_delivery copies copy_seal copy_terms resubmit \
+	$(API_SCENE)
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_protocol loop mailbox crypto log metrics rate_limit \
@@ -294,6 +292,10 @@ LINK_test_sasl_protocol := sasl_protocol
 LINK_test_sent_memory := sent_memory crypto store log
 LINK_test_store := store log
 LINK_test_submission := submission crypto
+
+# What tests/unit/html_scene.c is for.
+WITH_HTML_SCENE := test_html_entity test_html_links test_html_look \
+	test_html_scan test_html_to_text
 
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
@@ -306,7 +308,9 @@ UNIT_THREADED := test_api_batch test_api_health test_control_client \
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS) -lcmocka
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
+		$(POLICY_LIBS) -lcmocka
+$(WITH_DIALECT_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/dialect_scene.o
 
 define unit_milter
 $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
@@ -315,6 +319,9 @@ $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
 endef
 $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
 $(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
+$(WITH_API_ROWS:%=$(B)/tests/unit/%): $(B)/tests/unit/api_rows.o
+$(B)/tests/unit/test_api_generic: $(B)/tests/unit/json_schema.o
+$(WITH_HTML_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/html_scene.o
 
 unit-bin: $(UNIT_BIN)
 
@@ -334,8 +341,8 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_lmtp fuzz_mail_reader fuzz_message \
-	fuzz_plan fuzz_request fuzz_sasl fuzz_wire
+FUZZ := fuzz_config fuzz_dialect fuzz_header fuzz_html fuzz_lmtp \
+	fuzz_mail_reader fuzz_message fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
@@ -380,7 +387,7 @@ counts:
 
 TB := $(B)/tests/bench
 BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/floor $(TB)/policy_bench \
-	$(TB)/keystore_bench
+	$(TB)/html_bench $(TB)/keystore_bench
 
 $(TB)/smtpload: $(TB)/smtpload.o $(TB)/load.o $(TB)/latency.o $(TB)/payload.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
@@ -392,6 +399,9 @@ $(TB)/floor: $(TB)/floor.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl) -lmilter
 
 $(TB)/policy_bench: $(TB)/policy_bench.o $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
+
+$(TB)/html_bench: $(TB)/html_bench.o $(B)/libpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
 
 $(TB)/keystore_bench: $(TB)/keystore_bench.o \
@@ -414,6 +424,7 @@ deps:
 	packaging/deps
 
 check: deps
+	packaging/deps clients
 	MAKE="$(MAKE)" tests/run-check build/check
 
 demo: deps
@@ -441,6 +452,8 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/man/man5/txmilter.conf.5
 	install -D -m 0644 man/txmilter-headers.7 \
 		$(DESTDIR)$(PREFIX)/share/man/man7/txmilter-headers.7
+	install -D -m 0644 man/txmilter-message.schema.json \
+		$(DESTDIR)$(PREFIX)/share/txmilter/txmilter-message.schema.json
 
 clean:
 	rm -rf build

@@ -22,8 +22,10 @@
 #include "services.h"
 #include "submission.h"
 
-/* "Idempotency-Key: " and 32 digits; "X-Auth-APIKey: " and a key. */
-#define HEADER_MAX 320
+/* "Idempotency-Key: " and 32 digits. */
+#define HEADER_MAX 64
+/* Content-Type, Accept, Idempotency-Key, and NULL. */
+#define OWN_HEADERS 4
 
 /* One call: a recipient of the batch. */
 struct slot {
@@ -35,7 +37,7 @@ struct slot {
 	struct http_call call;
 	struct dynbuf piece;
 	char idempotency[HEADER_MAX];
-	const char *headers[5];
+	const char *headers[OWN_HEADERS + API_HEADERS_MAX];
 };
 
 struct recipient {
@@ -48,7 +50,7 @@ struct api_batch {
 	const struct api_service *service;
 	struct dynbuf shared; /* the piece all requests share */
 	char url[2048];
-	char key_header[HEADER_MAX];
+	struct api_head head;
 	struct smtp_reply later; /* of recipients that were not tried */
 
 	/* Guards what follows: a batch begins in one thread and goes on in
@@ -112,7 +114,7 @@ api_batch_free(struct api_batch **bp)
 	if (b->slots != NULL)
 		crypto_wipe(b->slots, b->n_slots * sizeof(*b->slots));
 	free(b->slots);
-	crypto_wipe(b->key_header, sizeof(b->key_header));
+	crypto_wipe(&b->head, sizeof(b->head));
 	dynbuf_clear(&b->shared);
 	(void)pthread_mutex_destroy(&b->lock);
 	free(b);
@@ -288,6 +290,8 @@ read_answer(const struct api_batch *b, struct slot *s, struct api_outcome *o)
 	/* An API may say the key back, in words for the client and the log. */
 	identity_hide_key(s->call.answer.data, s->call.answer.len,
 			  b->settings.key);
+	identity_hide_key(s->call.answer.data, s->call.answer.len,
+			  b->head.basic);
 	api_outcome(b->settings.api->format, answered ? s->call.status : 0,
 		    dynbuf_str(&s->call.answer), s->call.answer.len, o);
 	word = results[o->kind].word;
@@ -330,6 +334,19 @@ wait_ms(const struct api_batch *b, int64_t left_ms)
 		   : 1;
 }
 
+static void
+set_headers(const struct api_batch *b, struct slot *s)
+{
+	size_t n = 0;
+
+	s->headers[n++] = "Content-Type: application/json";
+	s->headers[n++] = "Accept: application/json";
+	s->headers[n++] = s->idempotency;
+	for (size_t i = 0; i < b->head.n_headers; i++)
+		s->headers[n++] = b->head.headers[i];
+	s->headers[n] = NULL;
+}
+
 /* False: the request cannot be written. */
 static bool
 slot_prepare(struct slot *s, int64_t left_ms)
@@ -341,16 +358,13 @@ slot_prepare(struct slot *s, int64_t left_ms)
 	char hex[2 * SUBMISSION_KEY_LEN + 1];
 
 	dynbuf_init(&s->piece, API_REQUEST_MAX);
-	if (!b->settings.api->format->recipient_piece(r, &s->piece))
+	if (!b->settings.api->format->recipient_piece(
+		&b->settings.api->settings, b->settings.outgoing, r, &s->piece))
 		return false;
 	crypto_hex(hex, s->claim.key, sizeof(s->claim.key));
 	(void)snprintf(s->idempotency, sizeof(s->idempotency),
 		       "Idempotency-Key: %s", hex);
-	s->headers[0] = "Content-Type: application/json";
-	s->headers[1] = "Accept: application/json";
-	s->headers[2] = b->key_header;
-	s->headers[3] = s->idempotency;
-	s->headers[4] = NULL;
+	set_headers(b, s);
 	s->call = (struct http_call){
 		.url = b->url,
 		.post = true,
@@ -513,21 +527,38 @@ on_call_done(struct http_call *call)
 		b->settings.done(b->settings.arg);
 }
 
+/* The account's, which an operator gave: he is to hear of it, and nothing is
+ * lost meanwhile. */
+static void
+bad_key(struct api_batch *b)
+{
+	log_error(b->settings.queue_id,
+		  "the key of %s is not of the form that api %s takes",
+		  b->settings.key_id, b->settings.api->name);
+	smtp_reply_set(&b->later, 451, "4.3.5",
+		       "The relay's key for the API cannot be used");
+}
+
 static bool
 batch_open(struct api_batch *b)
 {
 	const struct config_api *api = b->settings.api;
 	int n;
 
-	n = snprintf(b->url, sizeof(b->url), "%s%s", api->url,
-		     api->format->send_path);
-	if (n < 0 || (size_t)n >= sizeof(b->url))
+	if (!api->format->head(&api->settings, b->settings.outgoing,
+			       b->settings.key, &b->head)) {
+		bad_key(b);
 		return false;
-	n = snprintf(b->key_header, sizeof(b->key_header), "%s: %s",
-		     api->format->key_header, b->settings.key);
-	if (n < 0 || (size_t)n >= sizeof(b->key_header))
-		return false;
-	return api->format->shared_piece(b->settings.outgoing, &b->shared);
+	}
+	n = snprintf(b->url, sizeof(b->url), "%s%s", api->url, b->head.path);
+	if (n >= 0 && (size_t)n < sizeof(b->url) &&
+	    api->format->shared_piece(&api->settings, b->settings.outgoing,
+				      &b->shared))
+		return true;
+	b->too_large = true;
+	smtp_reply_set(&b->later, 552, "5.3.4",
+		       "The message is too large for the API");
+	return false;
 }
 
 static void
@@ -553,10 +584,7 @@ api_batch_start(struct api_batch *b)
 	if (batch_open(b)) {
 		make_slots(b);
 	} else {
-		b->too_large = true;
 		b->stopped = true;
-		smtp_reply_set(&b->later, 552, "5.3.4",
-			       "The message is too large for the API");
 	}
 	over = pump(b);
 	unlock(b);

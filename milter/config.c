@@ -60,6 +60,15 @@ fail_at(struct loading *l, unsigned line, const char *what, const char *section)
 	return fail(l, "[route %s] %s", section, what);
 }
 
+/* The same of an API, about one of its options. */
+static int
+fail_of_api(struct loading *l, const struct config_block *b, const char *why,
+	    const char *option)
+{
+	l->line = b->line;
+	return fail(l, "[api %s] %s: \"%s\"", b->name, why, option);
+}
+
 /* --- sections ------------------------------------------------------------- */
 
 static void
@@ -171,7 +180,8 @@ take(struct loading *l, struct config_block *b, size_t option,
      const char *value)
 {
 	const struct config_option *o = &config_options[option];
-	bool again = o->type == TYPE_STRIP || o->type == TYPE_ADD;
+	bool again = o->type == TYPE_STRIP || o->type == TYPE_ADD ||
+		     o->type == TYPE_FIELD;
 	char *why;
 
 	if (!again && config_block_value(b, option) != NULL)
@@ -305,8 +315,10 @@ option_named(const char *name, size_t *index_r)
 static bool
 goes_with(struct loading *l, const struct config_block *b, bool by_transport)
 {
-	static const char *const of_transport[] = { "transport", "return_path",
-						    "strip", "add", NULL };
+	static const char *const of_transport[] = {
+		"transport",	   "return_path", "tag_header", "labels_header",
+		"metadata_header", "strip",	  "add",	NULL
+	};
 	static const char *const of_api[] = { "mode", "api", NULL };
 	const char *const *names = by_transport ? of_api : of_transport;
 	char what[100];
@@ -325,16 +337,44 @@ goes_with(struct loading *l, const struct config_block *b, bool by_transport)
 	return true;
 }
 
+/* The same for what only one format has. */
+static void
+finish_api(struct loading *l, const struct config_block *b,
+	   const struct config_api *api)
+{
+	const char *clash = api_flexmail_clash(&api->settings);
+	char why[100];
+
+	for (size_t i = 0; i < config_n_options; i++) {
+		const struct config_option *o = &config_options[i];
+
+		if (config_block_value(b, i) == NULL ||
+		    config_option_fits(o, b->base))
+			continue;
+		(void)snprintf(why, sizeof(why),
+			       "the format %s has no such option",
+			       api->format->name);
+		(void)fail_of_api(l, b, why, o->name);
+		return;
+	}
+	if (clash != NULL)
+		(void)fail_of_api(l, b,
+				  "field: its place in the request is taken",
+				  clash);
+}
+
 static void
 finish_route(struct loading *l, const struct config_block *b,
 	     struct config_route *r)
 {
 	const struct config *c = l->config;
+	const struct config_api *api;
 	char what[160];
 
 	r->route.handoff = r->by_transport ? ROUTE_TRANSPORT
 			   : r->queued	   ? ROUTE_QUEUED
 					   : ROUTE_DIRECT;
+	r->route.tracks = r->by_transport && c->tracking_url != NULL;
 	if (b != NULL && !goes_with(l, b, r->by_transport))
 		return;
 	if (r->by_transport && r->route.transport == NULL) {
@@ -345,8 +385,11 @@ finish_route(struct loading *l, const struct config_block *b,
 		return;
 	if (r->route.api == NULL && c->n_apis > 0)
 		r->route.api = need(strdup(c->apis[0]->name));
-	if (r->route.api != NULL && config_api(c, r->route.api) != NULL)
+	api = r->route.api != NULL ? config_api(c, r->route.api) : NULL;
+	if (api != NULL) {
+		r->route.format = api->format;
 		return;
+	}
 	(void)snprintf(what, sizeof(what), "needs a section [api %s]",
 		       r->route.api ? r->route.api : "NAME");
 	(void)fail_at(l, b->line, what, b->name);
@@ -407,9 +450,20 @@ finish(struct loading *l)
 			      "messages go");
 		return;
 	}
+	if (c->ask_api && c->apis[0]->format->keys == NULL) {
+		(void)fail(l,
+			   "[keys] check = api: keys cannot be checked with an "
+			   "API of the format %s",
+			   c->apis[0]->format->name);
+		return;
+	}
 	check_agent_path(l);
 	for (struct config_block *b = l->file->first; b != NULL; b = b->next)
 		check_required(l, b);
+	for (struct config_block *b = l->file->first; b != NULL; b = b->next) {
+		if (b->section == SECTION_API)
+			finish_api(l, b, b->base);
+	}
 	for (struct config_block *b = l->file->first; b != NULL; b = b->next) {
 		if (b->section == SECTION_ROUTE)
 			finish_route(l, b, b->base);

@@ -16,6 +16,7 @@
 #include <stddef.h>
 
 #include "log.h"
+#include "policy/api.h"
 #include "policy/route.h"
 
 /* What no snapshot exceeds. Postfix gives up on its SASL server after 10 s. */
@@ -23,7 +24,6 @@
 #define CONFIG_DIRECT_TIMEOUT_MAX_MS 50000
 #define CONFIG_SHUTDOWN_TIMEOUT_MAX_MS 300000
 
-struct api_format;
 struct dialect;
 
 /* [api NAME] */
@@ -34,6 +34,7 @@ struct config_api {
 	char *ca_file;
 	unsigned connections;
 	unsigned connect_timeout_ms;
+	struct api_settings settings;
 	/* Of a call that may have had effect and was not answered: it is
 	 * taken for accepted. Else it is made again. */
 	bool accept_ambiguous;
@@ -54,6 +55,9 @@ struct config {
 	char *state_directory;
 	char *secret_file;
 	char *admin_secret;
+	char *resubmit; /* where Postfix takes copies */
+	char *tracking_url; /* NULL: nothing is tracked */
+	char *tracking_secret;
 	char *metrics_listen;	/* NULL: nowhere */
 	unsigned auth_failures; /* a minute, for each address; 0: no limit */
 	const struct dialect *dialect;

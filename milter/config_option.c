@@ -13,6 +13,7 @@
 #include "need.h"
 #include "policy/api.h"
 #include "policy/dialect.h"
+#include "policy/requeue.h"
 
 const char *const config_section_names[SECTIONS] = { "", "keys", "api",
 						     "route" };
@@ -59,6 +60,12 @@ const struct config_option config_options[] = {
 	  0, 604800, false, NO_WORDS },
 	{ SECTION_TOP, "log_level", TYPE_LOG_LEVEL, AT(log_level), "info", 0, 0,
 	  false, NO_WORDS },
+	{ SECTION_TOP, "resubmit", TYPE_SOCKET, AT(resubmit),
+	  "inet:10027@127.0.0.1", 0, 0, true, NO_WORDS },
+	{ SECTION_TOP, "tracking_url", TYPE_URL, AT(tracking_url), "", 0, 0,
+	  true, NO_WORDS },
+	{ SECTION_TOP, "tracking_secret", TYPE_PATH, AT(tracking_secret),
+	  "/etc/txmilter/tracking.secret", 0, 0, true, NO_WORDS },
 	{ SECTION_TOP, "store_size", TYPE_SIZE, AT(store_size), "256M", 1048576,
 	  1099511627776, true, NO_WORDS },
 	{ SECTION_KEYS,
@@ -108,6 +115,11 @@ const struct config_option config_options[] = {
 	  0,
 	  false,
 	  { "accept", "retry" } },
+	{ SECTION_API, "consent_to_track", TYPE_CONSENT,
+	  API(settings.consent_to_track), "Unchanged", 0, 0, false,
+	  NO_WORDS },
+	{ SECTION_API, "field", TYPE_FIELD, API(settings), "", 0, 0, false,
+	  NO_WORDS },
 	{ SECTION_ROUTE,
 	  "handoff",
 	  TYPE_WORD,
@@ -132,6 +144,12 @@ const struct config_option config_options[] = {
 	  "", 0, 0, false, NO_WORDS },
 	{ SECTION_ROUTE, "return_path", TYPE_RETURN_PATH,
 	  ROUTE(route.return_path), "", 0, 0, false, NO_WORDS },
+	{ SECTION_ROUTE, "tag_header", TYPE_HEADER, ROUTE(route.tag_header), "",
+	  0, 0, false, NO_WORDS },
+	{ SECTION_ROUTE, "labels_header", TYPE_HEADER,
+	  ROUTE(route.labels_header), "", 0, 0, false, NO_WORDS },
+	{ SECTION_ROUTE, "metadata_header", TYPE_HEADER,
+	  ROUTE(route.metadata_header), "", 0, 0, false, NO_WORDS },
 	{ SECTION_ROUTE, "strip", TYPE_STRIP, ROUTE(route), "", 0, 0, false,
 	  NO_WORDS },
 	{ SECTION_ROUTE, "add", TYPE_ADD, ROUTE(route), "", 0, 0, false,
@@ -303,6 +321,31 @@ check_return_path(const char *value)
 		   : NULL;
 }
 
+/* RFC 5322, 2.2: printable ASCII but the colon. */
+static size_t
+field_name_len(const char *s)
+{
+	size_t n = 0;
+
+	while (s[n] > ' ' && s[n] <= '~' && s[n] != ':')
+		n++;
+	return n;
+}
+
+/* Those that have a meaning of their own stay what they are. */
+static const char *
+check_header(const char *value)
+{
+	if (value[field_name_len(value)] != '\0')
+		return "is not a header's name";
+	if (strncasecmp(value, REQUEUE_OWN_PREFIX,
+			strlen(REQUEUE_OWN_PREFIX)) == 0)
+		return "is a header of txmilter's own";
+	return strncasecmp(value, "X-", 2) != 0
+		   ? "must begin with X-, as headers without a meaning do"
+		   : NULL;
+}
+
 /* What is wrong with a text of that type; NULL: nothing. */
 static const char *
 check_text(const struct config_option *o, const char *value)
@@ -319,6 +362,7 @@ check_text(const struct config_option *o, const char *value)
 	return o->type == TYPE_URL	     ? check_url(value)
 	       : o->type == TYPE_TRANSPORT   ? check_transport(value)
 	       : o->type == TYPE_RETURN_PATH ? check_return_path(value)
+	       : o->type == TYPE_HEADER	     ? check_header(value)
 					     : NULL;
 }
 
@@ -340,17 +384,6 @@ set_text(const struct config_option *o, const char *value, char **at)
 }
 
 /* --- headers of a route --------------------------------------------------- */
-
-/* RFC 5322, 2.2: printable ASCII but the colon. */
-static size_t
-field_name_len(const char *s)
-{
-	size_t n = 0;
-
-	while (s[n] > ' ' && s[n] <= '~' && s[n] != ':')
-		n++;
-	return n;
-}
 
 static char *
 add_strip(const struct config_option *o, const char *value, struct route *r)
@@ -442,24 +475,108 @@ static char *
 set_dialect(const struct config_option *o, const char *value,
 	    const struct dialect **at)
 {
+	char names[DIALECT_NAMES_SIZE];
+
 	*at = dialect_find(value);
-	return *at != NULL ? NULL
-			   : wrong(o,
-				   "no dialect is called \"%s\"; there is "
-				   "emaildelivery",
-				   value);
+	return *at != NULL
+		   ? NULL
+		   : wrong(o, "no dialect is called \"%s\"; there is %s", value,
+			   dialect_names(names));
 }
 
 static char *
 set_format(const struct config_option *o, const char *value,
 	   const struct api_format **at)
 {
+	char names[API_NAMES_SIZE];
+
 	*at = api_find(value);
-	return *at != NULL ? NULL
-			   : wrong(o,
-				   "no API format is called \"%s\"; there is "
-				   "emaildelivery",
-				   value);
+	return *at != NULL
+		   ? NULL
+		   : wrong(o, "no API format is called \"%s\"; there is %s",
+			   value, api_names(names));
+}
+
+/* --- what a format has of its own ----------------------------------------- */
+
+static char *
+set_consent(const struct config_option *o, const char *value, const char **at)
+{
+	for (const char *const *c = api_consents; *c != NULL; c++) {
+		if (strcmp(*c, value) == 0) {
+			*at = *c;
+			return NULL;
+		}
+	}
+	return wrong(o, "must be \"%s\", \"%s\" or \"%s\"", api_consents[0],
+		     api_consents[1], api_consents[2]);
+}
+
+static const struct api_field_row *
+find_field(const char *name, size_t len)
+{
+	for (size_t i = 0; i < api_flexmail_n_fields; i++) {
+		if (strlen(api_flexmail_fields[i].name) == len &&
+		    memcmp(api_flexmail_fields[i].name, name, len) == 0)
+			return &api_flexmail_fields[i];
+	}
+	return NULL;
+}
+
+static char *
+check_field(const struct config_option *o, const char *value, size_t n,
+	    const char *path, const struct api_settings *s)
+{
+	const struct api_field_row *row = find_field(value, n);
+
+	if (n == 0 || *path == '\0')
+		return wrong(o, "must be \"NAME PATH\", as in \"tag tag\"");
+	if (row == NULL)
+		return wrong(o, "there is no field \"%.*s\"", (int)n, value);
+	if (!api_field_is_path(path) ||
+	    (row->is_member && strchr(path, '.') != NULL))
+		return wrong(o, "%s: \"%s\" cannot be %s", row->name, path,
+			     row->is_member ? "a name"
+					    : "a path of names with dots");
+	for (size_t i = 0; i < s->n_fields; i++) {
+		if (strcmp(s->fields[i].name, row->name) == 0)
+			return wrong(o, "%s: given twice", row->name);
+	}
+	return NULL;
+}
+
+static char *
+add_field(const struct config_option *o, const char *value,
+	  struct api_settings *s)
+{
+	size_t n = strcspn(value, " \t");
+	const char *path = value + n + strspn(value + n, " \t");
+	char *why;
+
+	if (*value == '\0')
+		return NULL;
+	why = check_field(o, value, n, path, s);
+	if (why != NULL)
+		return why;
+	s->fields = need(
+	    realloc(s->fields, (s->n_fields + 1) * sizeof(*s->fields)));
+	s->fields[s->n_fields++] = (struct api_field){
+		.name = need(strndup(value, n)),
+		.path = need(strdup(path)),
+	};
+	return NULL;
+}
+
+static void
+clear_fields(struct api_settings *s)
+{
+	for (size_t i = 0; i < s->n_fields; i++) {
+		free(s->fields[i].name);
+		free(s->fields[i].path);
+	}
+	free(s->fields);
+	s->fields = NULL;
+	s->n_fields = 0;
 }
 
 /* --- one option ----------------------------------------------------------- */
@@ -476,6 +593,7 @@ config_option_set(const struct config_option *o, const char *value, void *base)
 	case TYPE_URL:
 	case TYPE_TRANSPORT:
 	case TYPE_RETURN_PATH:
+	case TYPE_HEADER:
 		return set_text(o, value, at);
 	case TYPE_COUNT:
 	case TYPE_MILLISECONDS:
@@ -490,12 +608,26 @@ config_option_set(const struct config_option *o, const char *value, void *base)
 		return set_dialect(o, value, at);
 	case TYPE_FORMAT:
 		return set_format(o, value, at);
+	case TYPE_CONSENT:
+		return set_consent(o, value, at);
+	case TYPE_FIELD:
+		return add_field(o, value, at);
 	case TYPE_STRIP:
 		return add_strip(o, value, at);
 	case TYPE_ADD:
 		return add_header(o, value, at);
 	}
 	return NULL;
+}
+
+bool
+config_option_fits(const struct config_option *o, const void *base)
+{
+	const struct config_api *api = base;
+
+	return o->type == TYPE_CONSENT ? api->format == &api_campaignmonitor
+	       : o->type == TYPE_FIELD ? api->format == &api_flexmail
+				       : true;
 }
 
 void
@@ -510,8 +642,12 @@ config_option_clear(const struct config_option *o, void *base)
 	case TYPE_URL:
 	case TYPE_TRANSPORT:
 	case TYPE_RETURN_PATH:
+	case TYPE_HEADER:
 		free(*(char **)at);
 		*(char **)at = NULL;
+		break;
+	case TYPE_FIELD:
+		clear_fields(at);
 		break;
 	case TYPE_STRIP:
 		clear_strip(at);
@@ -543,6 +679,7 @@ config_option_equal(const struct config_option *o, const void *a, const void *b)
 	case TYPE_URL:
 	case TYPE_TRANSPORT:
 	case TYPE_RETURN_PATH:
+	case TYPE_HEADER:
 		return same_text(*(char *const *)x, *(char *const *)y);
 	case TYPE_COUNT:
 	case TYPE_MILLISECONDS:
@@ -557,6 +694,8 @@ config_option_equal(const struct config_option *o, const void *a, const void *b)
 	case TYPE_DIALECT:
 	case TYPE_FORMAT:
 		return *(const void *const *)x == *(const void *const *)y;
+	case TYPE_CONSENT:
+	case TYPE_FIELD:
 	case TYPE_STRIP:
 	case TYPE_ADD:
 		break; /* none of them is fixed */

@@ -39,6 +39,7 @@ struct asker {
 	void *arg;
 	char account[ACCOUNT_ID_MAX + 1]; /* it must be this one's; "": any */
 	char address[ADDRESS_SIZE];	  /* "": not known */
+	char subaccount[SUBACCOUNT_MAX + 1];
 };
 
 struct waiter {
@@ -115,22 +116,37 @@ identity_new(struct account *account, const char *key_id, const char *key)
 void
 identity_user(const struct identity *id, char user_r[IDENTITY_USER_MAX + 1])
 {
-	(void)snprintf(user_r, IDENTITY_USER_MAX + 1, "%s:%s", id->account->id,
-		       id->key_id);
+	(void)snprintf(user_r, IDENTITY_USER_MAX + 1, "%s:%s%s%s",
+		       id->account->id, id->key_id,
+		       id->subaccount[0] != '\0' ? "+" : "", id->subaccount);
 }
 
-void
-identity_hide_key(char *data, size_t data_len, const char *key)
+static void
+hide(char *data, size_t data_len, const char *what)
 {
-	size_t len = strlen(key);
+	size_t len = strlen(what);
 	char *end = data + data_len;
 
 	if (data == NULL || len == 0)
 		return;
-	while ((data = memmem(data, (size_t)(end - data), key, len)) != NULL) {
+	while ((data = memmem(data, (size_t)(end - data), what, len)) != NULL) {
 		memset(data, '*', len);
 		data += len;
 	}
+}
+
+/* Of "account:token" the token is the secret. One that is so short would be
+ * found everywhere. */
+#define SECRET_PART_MIN 4
+
+void
+identity_hide_key(char *data, size_t data_len, const char *key)
+{
+	const char *colon = strchr(key, ':');
+
+	hide(data, data_len, key);
+	if (colon != NULL && strlen(colon + 1) >= SECRET_PART_MIN)
+		hide(data, data_len, colon + 1);
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -246,10 +262,11 @@ answer_unknown(const struct asker *a)
 	a->fn(a->arg, KEY_UNKNOWN, KEY_REASON_NONE, NULL);
 }
 
-/* The key is good: is it for who asks? */
+/* The key is good: is it for who asks? local: NULL when it was not made here.
+ */
 static void
 answer_good(const struct asker *a, struct account *account, const char *key_id,
-	    const char *key, bool local)
+	    const char *key, const struct keystore_key *local)
 {
 	struct identity *id;
 
@@ -262,7 +279,11 @@ answer_good(const struct asker *a, struct account *account, const char *key_id,
 		return;
 	}
 	id = identity_new(account_share(account), key_id, key);
-	id->local = local;
+	id->local = local != NULL;
+	(void)snprintf(id->login, sizeof(id->login), "%s",
+		       local != NULL ? local->login : "");
+	(void)snprintf(id->subaccount, sizeof(id->subaccount), "%s",
+		       a->subaccount);
 	a->fn(a->arg, KEY_GOOD, KEY_REASON_NONE, id);
 }
 
@@ -274,7 +295,7 @@ answer_local(enum keystore_answer answer, struct keystore_found *found,
 	switch (answer) {
 	case KEYSTORE_GOOD:
 		answer_good(a, found->account, found->key.key_id,
-			    found->api_key, true);
+			    found->api_key, &found->key);
 		break;
 	case KEYSTORE_REFUSED:
 		answer_wrong(a, KEY_REASON_DISABLED);
@@ -374,7 +395,7 @@ answer_all(struct waiter *w, enum key_status status, const struct check *check)
 
 		if (status == KEY_GOOD)
 			answer_good(&w->asker, check->account, check->key_id,
-				    check->key, false);
+				    check->key, NULL);
 		else if (status == KEY_WRONG)
 			answer_wrong(&w->asker, KEY_REASON_NOT_KNOWN);
 		else
@@ -578,7 +599,7 @@ on_account(struct http_call *call)
 	enum api_key_answer answer = read_answer(check);
 
 	if (answer == API_KEY_GOOD &&
-	    !f->read_account(dynbuf_str(&call->answer), call->answer.len,
+	    !f->keys->read_account(dynbuf_str(&call->answer), call->answer.len,
 			     check->account->id))
 		answer = API_KEY_NO_IDEA;
 	conclude(check, answer);
@@ -592,11 +613,11 @@ on_routes(struct http_call *call)
 	enum api_key_answer answer = read_answer(check);
 
 	if (answer == API_KEY_GOOD &&
-	    !s->format->read_routes(dynbuf_str(&call->answer), call->answer.len,
+	    !s->format->keys->read_routes(dynbuf_str(&call->answer), call->answer.len,
 				    check->account))
 		answer = API_KEY_NO_IDEA;
 	if (answer == API_KEY_GOOD && s->ask_account) {
-		if (submit(check, s->format->account_path, on_account))
+		if (submit(check, s->format->keys->account_path, on_account))
 			return;
 		answer = API_KEY_NO_IDEA;
 	}
@@ -622,7 +643,7 @@ check_new(struct key_check *kc, struct rules *rules, const char *key,
 	c->account = account_new(c->key_id);
 	c->deadline_ms = clock_ms() + s->timeout_ms;
 	n = snprintf(c->header, sizeof(c->header), "%s: %s",
-		     s->format->key_header, c->key);
+		     s->format->keys->key_header, c->key);
 	if (n < 0 || (size_t)n >= sizeof(c->header))
 		abort();
 	c->headers[0] = c->header;
@@ -670,7 +691,7 @@ ask_control_plane(struct key_check *kc, struct rules *rules, const char *key,
 	if (!added)
 		answer_unknown(a);
 	if (fresh != NULL &&
-	    !submit(fresh, rules->settings.format->routes_path, on_routes))
+	    !submit(fresh, rules->settings.format->keys->routes_path, on_routes))
 		conclude(fresh, API_KEY_NO_IDEA);
 }
 
@@ -691,7 +712,7 @@ answer_or_ask(struct key_check *kc, struct rules *rules, struct key_record *r,
 	} else {
 		if (f == AGING)
 			ask_control_plane(kc, rules, key, len, &nobody);
-		answer_good(a, r->account, r->key_id, r->key, false);
+		answer_good(a, r->account, r->key_id, r->key, NULL);
 	}
 	key_record_clear(r);
 }
@@ -736,14 +757,14 @@ is_subaccount(const char *s)
 	size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789"
 			       "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-");
 
-	return len > 0 && len <= ACCOUNT_ID_MAX && s[len] == '\0';
+	return len > 0 && len <= SUBACCOUNT_MAX && s[len] == '\0';
 }
 
-/* The parts of "account:keyid" or "account:keyid+sub"; false when the name is
- * of no such form. */
+/* The parts of "account:keyid" or "account:keyid+sub" (sub_r may point to
+ * ""); false when the name is of no such form. */
 static bool
 split_user(const char *user, char account_r[ACCOUNT_ID_MAX + 1],
-	   char key_id_r[KEY_ID_LEN + 1])
+	   char key_id_r[KEY_ID_LEN + 1], const char **sub_r)
 {
 	const char *colon = strchr(user, ':');
 	size_t account_len = colon != NULL ? (size_t)(colon - user) : 0;
@@ -758,6 +779,7 @@ split_user(const char *user, char account_r[ACCOUNT_ID_MAX + 1],
 	memcpy(key_id_r, colon + 1, id_len);
 	key_id_r[id_len] = '\0';
 	rest = colon + 1 + id_len;
+	*sub_r = *rest == '\0' ? rest : rest + 1;
 	return key_id_is_valid(key_id_r) &&
 	       (*rest == '\0' || is_subaccount(rest + 1));
 }
@@ -802,7 +824,8 @@ key_check_ask_user(struct key_check *kc, const char *user, const char *address,
 {
 	char account[ACCOUNT_ID_MAX + 1] = "";
 	char key_id[KEY_ID_LEN + 1];
-	bool ok = split_user(user, account, key_id);
+	const char *sub;
+	bool ok = split_user(user, account, key_id, &sub);
 	struct asker a = asker_of(account, address, fn, arg);
 	enum keystore_answer answer = KEYSTORE_NOT_HERE;
 	struct keystore_found found = { .account = NULL };
@@ -811,6 +834,7 @@ key_check_ask_user(struct key_check *kc, const char *user, const char *address,
 		answer_wrong(&a, KEY_REASON_NOT_KNOWN);
 		return;
 	}
+	(void)snprintf(a.subaccount, sizeof(a.subaccount), "%s", sub);
 	if (kc->local != NULL)
 		answer = keystore_find_id(kc->local, key_id, now_s(kc), &found);
 	if (!answer_local(answer, &found, &a))

@@ -16,7 +16,7 @@
 /* Postfix cuts headers at 60,000 bytes, libmilter refuses 65,535. */
 #define PLAN_HEADER_MAX 50000
 /* All headers of one plan, together. */
-#define PLAN_HEADERS_MAX (8 * 1024 * 1024)
+#define PLAN_HEADERS_MAX (16 * 1024 * 1024)
 
 struct crypto_seal;
 struct dynbuf;

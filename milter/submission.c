@@ -7,6 +7,9 @@
 #include "need.h"
 #include "policy/outgoing.h"
 
+#define STRINGS_MAX 64
+#define BODIES 3
+
 static struct crypto_piece
 piece(const char *text)
 {
@@ -17,21 +20,25 @@ void
 submission_id(const char *account, const struct outgoing *o,
 	      uint8_t id_r[SUBMISSION_ID_LEN])
 {
-	const struct crypto_piece v[] = {
-		piece(account),	       piece(o->message_id),
-		piece(o->return_path), piece(o->from_name),
-		piece(o->from_email),  piece(o->subject),
-		piece(o->reply_to),    piece(o->tag),
-		piece(o->template_id), piece(o->variables),
-		piece(o->route_id),    { o->html, o->html ? o->html_len : 0 },
-	};
+	uint8_t content[CRYPTO_HASH_LEN];
+	unsigned char switches[STRINGS_MAX];
+	struct crypto_piece v[STRINGS_MAX + 3];
 	uint8_t hash[CRYPTO_HASH_LEN];
+	size_t n = 0;
 
 	if (o->message_id == NULL) {
 		crypto_random(id_r, SUBMISSION_ID_LEN);
 		return;
 	}
-	crypto_hash_pieces(v, sizeof(v) / sizeof(v[0]), hash);
+	submission_content(o, content);
+	v[n++] = piece(account);
+	v[n++] = (struct crypto_piece){ content, sizeof(content) };
+	for (size_t i = 0; i < outgoing_n_strings && i < STRINGS_MAX; i++)
+		v[n++] = piece(outgoing_string(o, i));
+	for (size_t i = 0; i < outgoing_n_switches && i < STRINGS_MAX; i++)
+		switches[i] = (unsigned char)outgoing_switch_is(o, i);
+	v[n++] = (struct crypto_piece){ switches, outgoing_n_switches };
+	crypto_hash_pieces(v, n, hash);
 	memcpy(id_r, hash, SUBMISSION_ID_LEN);
 }
 
@@ -58,5 +65,19 @@ submission_key(const uint8_t id[SUBMISSION_ID_LEN], const char *email,
 void
 submission_content(const struct outgoing *o, uint8_t hash_r[CRYPTO_HASH_LEN])
 {
-	crypto_hash(o->html != NULL ? o->html : "", o->html_len, hash_r);
+	size_t room = BODIES + 3 * o->n_files;
+	struct crypto_piece *v = need(calloc(room, sizeof(*v)));
+	size_t n = 0;
+
+	v[n++] = (struct crypto_piece){ o->html, o->html_len };
+	v[n++] = (struct crypto_piece){ o->text, o->text_len };
+	v[n++] = (struct crypto_piece){ o->amp, o->amp_len };
+	for (size_t i = 0; i < o->n_files; i++) {
+		v[n++] = piece(o->files[i].name);
+		v[n++] = piece(o->files[i].type);
+		v[n++] =
+		    (struct crypto_piece){ o->files[i].data, o->files[i].len };
+	}
+	crypto_hash_pieces(v, n, hash_r);
+	free(v);
 }

@@ -124,6 +124,7 @@ write_verdict(struct report *r, const struct trial *t, const struct dialect *d,
 {
 	const struct route *route;
 	bool good = v->kind == VERDICT_HAND_OVER;
+	char ignored[FEATURE_LIST_SIZE];
 	char reply[SMTP_REPLY_TEXT_MAX + 32] =
 	    "250 2.0.0 if the API accepts it";
 
@@ -152,6 +153,8 @@ write_verdict(struct report *r, const struct trial *t, const struct dialect *d,
 		report_text(r, "transport", route->transport);
 	else
 		report_text(r, "api", route->api);
+	if (*feature_ignored(v->outgoing, ignored) != '\0')
+		report_text(r, "ignored", ignored);
 }
 
 static void
@@ -191,14 +194,15 @@ write_parts(struct report *r, const struct trace *t)
 
 /* The request for one recipient, as the API would get it. */
 static void
-write_request(struct report *r, const struct api_format *f,
+write_request(struct report *r, const struct config_api *api,
 	      const struct outgoing *o, size_t i, const struct dynbuf *shared)
 {
 	char name[32] = "request";
 	DYNBUF_AUTO whole;
 
 	dynbuf_init(&whole, API_REQUEST_MAX);
-	if (!f->recipient_piece(&o->recipients[i], &whole) ||
+	if (!api->format->recipient_piece(&api->settings, o, &o->recipients[i],
+					  &whole) ||
 	    !dynbuf_add(&whole, shared->data, shared->len))
 		return;
 	if (i > 0)
@@ -212,17 +216,17 @@ write_requests(struct report *r, const struct config *c,
 	       const struct verdict *v)
 {
 	const struct outgoing *o = v->outgoing;
-	const struct api_format *f;
+	const struct config_api *api;
 	DYNBUF_AUTO shared;
 
 	dynbuf_init(&shared, API_REQUEST_MAX);
 	if (o->route == NULL || o->route->handoff == ROUTE_TRANSPORT)
 		return;
-	f = config_api(c, o->route->api)->format;
-	if (!f->shared_piece(o, &shared))
+	api = config_api(c, o->route->api);
+	if (!api->format->shared_piece(&api->settings, o, &shared))
 		return;
 	for (size_t i = 0; i < o->n_recipients && i < REQUESTS_SHOWN; i++)
-		write_request(r, f, o, i, &shared);
+		write_request(r, api, o, i, &shared);
 	if (o->n_recipients > REQUESTS_SHOWN)
 		report_note(r, "and %zu more requests, to the other recipients",
 			    o->n_recipients - REQUESTS_SHOWN);

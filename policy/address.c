@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "address.h"
 
+#include <glib.h>
 #include <gmime/gmime.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,38 @@ mailbox_list_clear(struct mailbox_list *list)
 	}
 	free(list->v);
 	*list = (struct mailbox_list){ 0 };
+}
+
+static void
+add_name(GString *out, const char *name)
+{
+	if (name[strcspn(name, "()<>[]:;@\\,.\"")] == '\0') {
+		g_string_append(out, name);
+		return;
+	}
+	g_string_append(out, "\"");
+	for (; *name != '\0'; name++)
+		g_string_append_printf(
+		    out, "%s%c", *name == '"' || *name == '\\' ? "\\" : "",
+		    *name);
+	g_string_append(out, "\"");
+}
+
+char *
+mailbox_list_text(const struct mailbox_list *list)
+{
+	GString *out = g_string_new_len("", 0);
+
+	for (size_t i = 0; i < list->n; i++) {
+		const struct mailbox *m = &list->v[i];
+
+		g_string_append(out, i > 0 ? ", " : "");
+		add_name(out, m->name);
+		if (*m->addr != '\0')
+			g_string_append_printf(out, *m->name ? " <%s>" : "%s",
+					       m->addr);
+	}
+	return g_string_free(out, FALSE);
 }
 
 bool

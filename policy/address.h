@@ -39,6 +39,10 @@ enum address_result mailbox_list_parse(const char *raw, size_t len,
 				       struct mailbox_list *list_r);
 void mailbox_list_clear(struct mailbox_list *list);
 
+/* The list as a reader writes it: Name <local@domain>, "Doe, Joe" <...>; UTF-8,
+ * nothing encoded, no group. free(). */
+char *mailbox_list_text(const struct mailbox_list *list);
+
 /* Two addresses are one mailbox: local parts equal, domains equal but for
  * case. */
 bool address_equal(const char *a, const char *b);

@@ -1,15 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 #include "api.h"
 
+#include <glib.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "smtp_reply.h"
 
-const struct api_format *const apis[] = {
-	&api_emaildelivery,
-	NULL,
-};
+#define API_ENTRY(name) &api_##name,
+const struct api_format *const apis[] = { APIS(API_ENTRY) NULL };
+
+const char *
+api_names(char dst[API_NAMES_SIZE])
+{
+	size_t n = 0;
+
+	dst[0] = '\0';
+	for (size_t i = 0; apis[i] != NULL && n < API_NAMES_SIZE; i++)
+		n += (size_t)snprintf(dst + n, API_NAMES_SIZE - n, "%s%s",
+				      i > 0 ? ", " : "", apis[i]->name);
+	return dst;
+}
 
 const struct api_format *
 api_find(const char *name)
@@ -75,6 +87,8 @@ api_outcome(const struct api_format *f, unsigned status, const char *body,
 	size_t i;
 
 	*o = (struct api_outcome){ 0 };
+	if (f->true_status != NULL)
+		status = f->true_status(status, body, len);
 	if (status / 100 == 2 && !f->answer_accepted(body, len, o->id))
 		status = 1;
 	i = find_status(status > 999 ? 999 : status);
@@ -83,6 +97,63 @@ api_outcome(const struct api_format *f, unsigned status, const char *body,
 		f->answer_text(body, len, words, sizeof(words));
 	smtp_reply_set(&o->reply, statuses[i].code, statuses[i].enhanced,
 		       "%s%s%s", statuses[i].text, *words ? ": " : "", words);
+}
+
+static bool
+print(char *dst, size_t size, const char *fmt, va_list ap)
+{
+	int n = vsnprintf(dst, size, fmt, ap);
+
+	return n >= 0 && (size_t)n < size;
+}
+
+bool
+api_head_path(struct api_head *h, const char *fmt, ...)
+{
+	va_list ap;
+	bool ok;
+
+	va_start(ap, fmt);
+	ok = print(h->path, sizeof(h->path), fmt, ap);
+	va_end(ap);
+	return ok;
+}
+
+bool
+api_head_add(struct api_head *h, const char *fmt, ...)
+{
+	va_list ap;
+	bool ok;
+
+	if (h->n_headers == API_HEADERS_MAX)
+		return false;
+	va_start(ap, fmt);
+	ok = print(h->headers[h->n_headers], sizeof(h->headers[0]), fmt, ap);
+	va_end(ap);
+	h->n_headers += ok;
+	return ok;
+}
+
+bool
+api_head_add_basic(struct api_head *h, const char *user, size_t user_len,
+		   const char *password)
+{
+	char pair[API_HEADER_MAX / 2];
+	int n = snprintf(pair, sizeof(pair), "%.*s:%s", (int)user_len, user,
+			 password);
+	char *base64;
+	bool ok;
+
+	if (n < 0 || (size_t)n >= sizeof(pair))
+		return false;
+	base64 = g_base64_encode((const guchar *)pair, (gsize)n);
+	ok = api_head_add(h, "Authorization: Basic %s", base64);
+	if (ok)
+		(void)snprintf(h->basic, sizeof(h->basic), "%s", base64);
+	explicit_bzero(base64, strlen(base64));
+	explicit_bzero(pair, sizeof(pair));
+	g_free(base64);
+	return ok;
 }
 
 enum api_key_answer

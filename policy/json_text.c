@@ -2,6 +2,7 @@
 #include "json_text.h"
 
 #include <jansson.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -284,6 +285,35 @@ json_object_bool(const struct json_object *o, const char *name, bool *value_r)
 	return JSON_FOUND;
 }
 
+static bool
+is_number(const json_t *value, double number)
+{
+	return json_is_number(value) && !(json_number_value(value) < number) &&
+	       !(json_number_value(value) > number);
+}
+
+static bool
+is_word(const json_t *value, const char *word)
+{
+	return json_is_string(value) &&
+	       strcmp(json_string_value(value), word) == 0;
+}
+
+enum json_found
+json_object_truth(const struct json_object *o, const char *name, bool *value_r)
+{
+	const json_t *value = member(o, name);
+
+	if (value == NULL)
+		return JSON_ABSENT;
+	*value_r = json_is_true(value) || is_number(value, 1) ||
+		   is_word(value, "true") || is_word(value, "1");
+	if (*value_r || json_is_false(value) || is_number(value, 0) ||
+	    is_word(value, "false") || is_word(value, "0"))
+		return JSON_FOUND;
+	return JSON_OTHER_TYPE;
+}
+
 enum json_found
 json_object_int(const struct json_object *o, const char *name, int64_t *value_r)
 {
@@ -352,6 +382,90 @@ json_object_strings(const struct json_object *o, const char *name,
 }
 
 enum json_found
+json_object_array(const struct json_object *o, const char *name,
+		  json_any_fn *fn, void *arg)
+{
+	const json_t *array = member(o, name);
+	size_t i;
+	json_t *item;
+
+	if (array == NULL)
+		return JSON_ABSENT;
+	if (!json_is_array(array))
+		return JSON_OTHER_TYPE;
+	json_array_foreach(array, i, item)
+	{
+		if (!fn(arg, json_string_value(item),
+			json_is_object(item) ? wrap(item) : NULL))
+			return JSON_OTHER_TYPE;
+	}
+	return JSON_FOUND;
+}
+
+/* From i on, which is in no string: the first of `ends` on this level. */
+static size_t
+skip_to(const char *text, size_t len, size_t i, const char *ends)
+{
+	unsigned depth = 0;
+	bool string = false;
+
+	for (; i < len; i++) {
+		char c = text[i];
+
+		if (string && c == '\\')
+			i++;
+		else if (c == '"')
+			string = !string;
+		else if (string)
+			continue;
+		else if (depth == 0 && strchr(ends, c) != NULL)
+			return i;
+		else if (c == '{' || c == '[')
+			depth++;
+		else if (c == '}' || c == ']')
+			depth--;
+	}
+	return len;
+}
+
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
+/* jansson keeps members in their order, and no name is there twice: which one
+ * it is says where it is, however its name was escaped. */
+bool
+json_object_member_text(const struct json_object *o, const char *name,
+			const char *text, size_t len, const char **value_r,
+			size_t *value_len_r)
+{
+	json_t *object = (json_t *)(uintptr_t)o;
+	size_t begin = skip_to(text, len, 0, "{") + 1, end = begin;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(object, key, value)
+	{
+		begin = skip_to(text, len, begin, ":") + 1;
+		end = skip_to(text, len, begin, ",}");
+		if (strcmp(key, name) == 0)
+			break;
+		begin = end + 1;
+	}
+	if (key == NULL)
+		return false;
+	while (is_blank(text[begin]))
+		begin++;
+	while (is_blank(text[end - 1]))
+		end--;
+	*value_r = text + begin;
+	*value_len_r = end - begin;
+	return true;
+}
+
+enum json_found
 json_object_pairs(const struct json_object *o, const char *name, const char *a,
 		  const char *b, json_pair_fn *fn, void *arg)
 {
@@ -402,6 +516,8 @@ error_words(const json_error_t *e)
 		return "a NUL character";
 	case json_error_end_of_input_expected:
 		return "something follows the JSON text";
+	case json_error_duplicate_key:
+		return "a name that is there twice";
 	case json_error_numeric_overflow:
 		return "a number out of range";
 	default:
@@ -409,27 +525,54 @@ error_words(const json_error_t *e)
 	}
 }
 
+/* What is wrong, to error; NULL. */
+static json_t *fail(char *error, size_t size, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static json_t *
+fail(char *error, size_t size, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vsnprintf(error, size, fmt, ap) < 0 && size > 0)
+		error[0] = '\0';
+	va_end(ap);
+	return NULL;
+}
+
+static json_t *
+load_object(const char *text, size_t len, size_t flags, const char *prefix,
+	    char *error, size_t size)
+{
+	json_error_t e;
+	json_t *root;
+
+	if (too_deep(text, len))
+		return fail(error, size, "nested deeper than %d levels",
+			    JSON_DEPTH_MAX);
+	root = json_loadb(text, len, READ_FLAGS | JSON_DECODE_ANY | flags, &e);
+	if (root == NULL)
+		return fail(error, size, "%s%s at column %d", prefix,
+			    error_words(&e), e.column);
+	if (json_is_object(root))
+		return root;
+	json_decref(root);
+	return fail(error, size, "not a JSON object");
+}
+
+struct json_object *
+json_object_parse(const char *text, size_t len, char *error, size_t size)
+{
+	return wrap(
+	    load_object(text, len, JSON_REJECT_DUPLICATES, "", error, size));
+}
+
 const char *
 json_check_object(const char *text, size_t len, char *error, size_t size)
 {
-	json_error_t e;
-	json_auto_t *root = NULL;
-	int n;
+	json_auto_t *root =
+	    load_object(text, len, 0, "not valid JSON: ", error, size);
 
-	if (too_deep(text, len)) {
-		n = snprintf(error, size, "nested deeper than %d levels",
-			     JSON_DEPTH_MAX);
-		return n > 0 ? error : "";
-	}
-	root = json_loadb(text, len, READ_FLAGS | JSON_DECODE_ANY, &e);
-	if (root == NULL) {
-		n = snprintf(error, size, "not valid JSON: %s at column %d",
-			     error_words(&e), e.column);
-		return n > 0 ? error : "";
-	}
-	if (!json_is_object(root)) {
-		n = snprintf(error, size, "not a JSON object");
-		return n > 0 ? error : "";
-	}
-	return NULL;
+	return root != NULL ? NULL : error;
 }

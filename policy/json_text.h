@@ -51,6 +51,11 @@ bool json_each(const char *text, size_t len, const char *member, const char *a,
  */
 struct json_object;
 struct json_object *json_object_read(const char *text, size_t len);
+/* The same for what a client wrote: numbers of any length, none of which is an
+ * integer then. NULL, and in `error` what is wrong (size bytes, without any of
+ * the text): "syntax error at column 12". */
+struct json_object *json_object_parse(const char *text, size_t len,
+				      char *error, size_t size);
 void json_object_free(struct json_object **o);
 
 /* A member: set in *value_r when found; else *value_r is left alone. */
@@ -59,6 +64,9 @@ enum json_found json_object_string(const struct json_object *o,
 				   const char *name, const char **value_r);
 enum json_found json_object_bool(const struct json_object *o, const char *name,
 				 bool *value_r);
+/* As clients write it: true, "true", "1" or 1, and false, "false", "0" or 0. */
+enum json_found json_object_truth(const struct json_object *o,
+				  const char *name, bool *value_r);
 enum json_found json_object_int(const struct json_object *o, const char *name,
 				int64_t *value_r);
 
@@ -79,6 +87,20 @@ typedef bool json_string_fn(void *arg, const char *s);
 enum json_found json_object_strings(const struct json_object *o,
 				    const char *name, json_string_fn *fn,
 				    void *arg);
+
+/* An array of strings and objects: calls fn for each, with what it is; with
+ * neither, when it is something else. JSON_OTHER_TYPE also when fn said false.
+ */
+typedef bool json_any_fn(void *arg, const char *s,
+			 const struct json_object *item);
+enum json_found json_object_array(const struct json_object *o, const char *name,
+				  json_any_fn *fn, void *arg);
+
+/* A member as it was written, blanks around it left out: where in `text`, from
+ * which o was read. False when there is none. */
+bool json_object_member_text(const struct json_object *o, const char *name,
+			     const char *text, size_t len, const char **value_r,
+			     size_t *value_len_r);
 
 /* An array of objects, as json_each(). */
 enum json_found json_object_pairs(const struct json_object *o, const char *name,

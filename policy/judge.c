@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "account.h"
+#include "api.h"
 #include "dialect.h"
 #include "message.h"
 #include "outgoing.h"
@@ -64,6 +65,33 @@ may_send(const struct account *a, const struct outgoing *o,
 	return false;
 }
 
+/* By a route that is not known nothing can be said. */
+static bool
+can_go(const struct outgoing *o, struct smtp_reply *reply)
+{
+	const struct route *r = o->route;
+
+	if (r == NULL)
+		return true;
+	return feature_check(o, reply) &&
+	       (r->handoff == ROUTE_TRANSPORT || r->format->fits == NULL ||
+		r->format->fits(o, reply));
+}
+
+/* Who could not be told at RCPT is told now. */
+static bool
+is_few(const struct message *m, const struct dialect *d,
+       struct smtp_reply *reply)
+{
+	if (d->recipients_max == 0 ||
+	    message_n_recipients(m) <= d->recipients_max)
+		return true;
+	smtp_reply_set(reply, 550, "5.5.3",
+		       "More than %u recipients; a message can have so many",
+		       d->recipients_max);
+	return false;
+}
+
 void
 judge(struct message *m, const struct account *account,
       const struct dialect *dialect, const struct route_list *routes,
@@ -84,6 +112,12 @@ judge(struct message *m, const struct account *account,
 		smtp_reply_set(&v->reply, 550, "5.1.3", "No recipients");
 		return;
 	}
+	dialect = dialect_of(dialect, m, &v->reply);
+	if (dialect == NULL)
+		return;
+	v->dialect = dialect;
+	if (!is_few(m, dialect, &v->reply))
+		return;
 	v->outgoing = outgoing_new();
 	if (!dialect_read(dialect, m, account, v->outgoing, &v->reply) ||
 	    !may_send(account, v->outgoing, &v->reply)) {
@@ -91,6 +125,10 @@ judge(struct message *m, const struct account *account,
 		return;
 	}
 	v->outgoing->route = route_find(routes, v->outgoing->route_id);
+	if (!can_go(v->outgoing, &v->reply)) {
+		outgoing_free(&v->outgoing);
+		return;
+	}
 	v->kind = VERDICT_HAND_OVER;
 }
 

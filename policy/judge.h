@@ -22,12 +22,14 @@ struct verdict {
 	enum verdict_kind kind;
 	struct smtp_reply reply;   /* REFUSE: what the client hears */
 	struct outgoing *outgoing; /* HAND_OVER: owned by the verdict */
+	/* By which it was read; NULL when it came to none. */
+	const struct dialect *dialect;
 };
 
 /* Ends the message's body and judges it. account: who sends it; NULL is
  * nobody, and refused. Only an address that the account may send as is handed
  * over, by what `routes` says of its route (outgoing->route; NULL when they say
- * nothing). */
+ * nothing), and only when that can do what the message asks for. */
 void judge(struct message *m, const struct account *account,
 	   const struct dialect *dialect, const struct route_list *routes,
 	   struct verdict *verdict_r);

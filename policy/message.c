@@ -8,7 +8,6 @@
 
 #include "address.h"
 #include "dialect.h"
-#include "dynbuf.h"
 #include "trace.h"
 
 struct message {
@@ -16,11 +15,8 @@ struct message {
 	GPtrArray *recipients; /* of char * */
 	GHashTable *seen;      /* recipients, in lower case */
 	GArray *headers;       /* of struct message_header */
-	unsigned header_count;
-	struct dynbuf names; /* of all headers, each with its NUL */
-	unsigned *name_at;   /* where each begins in them */
-	size_t n_names, name_room;
 	size_t header_bytes;
+	char subaccount[SUBACCOUNT_MAX + 1];
 	struct body *body;
 	size_t body_bytes;
 	struct smtp_reply refusal;
@@ -32,8 +28,8 @@ clear_header(void *p)
 {
 	struct message_header *h = p;
 
-	free(h->name);
-	free(h->value);
+	/* The value is in the same piece of memory. */
+	g_free(h->name);
 }
 
 struct message *
@@ -45,7 +41,6 @@ message_new(const char *sender)
 	m->recipients = g_ptr_array_new_with_free_func(g_free);
 	m->headers = g_array_new(FALSE, FALSE, sizeof(struct message_header));
 	g_array_set_clear_func(m->headers, clear_header);
-	dynbuf_init(&m->names, MESSAGE_HEADERS_KEPT_MAX);
 	m->body = body_new();
 	if (*sender != '\0' && !address_is_plain(sender))
 		smtp_reply_set(&m->refusal, 550, "5.1.7",
@@ -65,8 +60,6 @@ message_free(struct message **mp)
 	if (m->seen != NULL)
 		g_hash_table_unref(m->seen);
 	g_array_unref(m->headers);
-	dynbuf_clear(&m->names);
-	free(m->name_at);
 	body_free(&m->body);
 	g_free(m);
 	*mp = NULL;
@@ -132,7 +125,7 @@ within_bounds(struct message *m, const char *name, size_t len)
 {
 	char safe[64];
 
-	if (++m->header_count > MESSAGE_HEADERS_MAX) {
+	if (m->headers->len >= MESSAGE_HEADERS_MAX) {
 		smtp_reply_set(&m->refusal, 550, "5.6.0",
 			       "More than %d headers", MESSAGE_HEADERS_MAX);
 		return false;
@@ -160,42 +153,31 @@ may_keep(struct message *m, size_t len)
 	return false;
 }
 
-static bool
-keep_name(struct message *m, const char *name)
-{
-	if (!may_keep(m, strlen(name) + 1))
-		return false;
-	if (m->n_names == m->name_room) {
-		m->name_room = m->name_room > 0 ? 2 * m->name_room : 32;
-		m->name_at =
-		    reallocarray(m->name_at, m->name_room, sizeof(*m->name_at));
-		if (m->name_at == NULL)
-			abort();
-	}
-	m->name_at[m->n_names++] = (unsigned)m->names.len;
-	return dynbuf_add(&m->names, name, strlen(name) + 1);
-}
-
 void
 message_header(struct message *m, const char *name, const char *value,
 	       size_t len)
 {
+	size_t n = strlen(name) + 1;
 	struct message_header h;
 
 	trace_header(m->trace, name, value, len);
 	if (is_refused(m) || !within_bounds(m, name, len) ||
-	    !keep_name(m, name))
+	    !may_keep(m, n + len))
 		return;
 	body_header(m->body, name, value, len);
-	if (dialect_any_rule(name) == NULL || message_find(m, name) != NULL ||
-	    !may_keep(m, len))
-		return;
-	h.name = g_strdup(name);
-	h.value = g_malloc(len + 1);
+	h.name = g_malloc(n + len + 1);
+	memcpy(h.name, name, n);
+	h.value = h.name + n;
 	memcpy(h.value, value, len);
 	h.value[len] = '\0';
 	h.value_len = len;
 	g_array_append_val(m->headers, h);
+}
+
+void
+message_want(struct message *m, unsigned wants)
+{
+	body_want(m->body, wants);
 }
 
 bool
@@ -241,13 +223,29 @@ message_find(const struct message *m, const char *name)
 size_t
 message_n_headers(const struct message *m)
 {
-	return m->n_names;
+	return m->headers->len;
+}
+
+const struct message_header *
+message_header_at(const struct message *m, size_t i)
+{
+	return &g_array_index(m->headers, struct message_header, (guint)i);
+}
+
+void
+message_set_subaccount(struct message *m, const char *subaccount)
+{
+	size_t n = strlen(subaccount);
+
+	if (n > SUBACCOUNT_MAX)
+		abort(); /* session.c has seen to it */
+	memcpy(m->subaccount, subaccount, n + 1);
 }
 
 const char *
-message_header_name(const struct message *m, size_t i)
+message_subaccount(const struct message *m)
 {
-	return m->names.data + m->name_at[i];
+	return m->subaccount;
 }
 
 const struct smtp_reply *

@@ -2,12 +2,10 @@
 /*
  * message: a message while it arrives, one call per milter event.
  *
- * It keeps the envelope, the names of all headers, the first occurrence of each
- * header some dialect knows (header names of all dialects are one table, see
- * dialect.h), and of the body what body.h keeps. The first thing found that
- * makes the message impossible is remembered as its refusal; everything after
- * that is ignored, for the milter protocol's no-reply mode lets nobody be told
- * before the end.
+ * It keeps the envelope, all headers, and of the body what body.h keeps. The
+ * first thing found that makes the message impossible is remembered as its
+ * refusal; everything after that is ignored, for the milter protocol's no-reply
+ * mode lets nobody be told before the end.
  *
  * Strings given are copied. Not thread-safe; one session at a time has it.
  */
@@ -55,6 +53,9 @@ void message_recipient(struct message *m, const char *addr);
 void message_header(struct message *m, const char *name, const char *value,
 		    size_t value_len);
 
+/* What is kept of the body (body_want); before its first byte. */
+void message_want(struct message *m, unsigned wants);
+
 /* True when no later byte of the body can matter (answer SKIP). */
 bool message_body(struct message *m, const char *data, size_t len);
 
@@ -63,14 +64,19 @@ const char *message_sender(const struct message *m);
 size_t message_n_recipients(const struct message *m);
 const char *message_recipient_at(const struct message *m, size_t i);
 
-/* The first header of that name, or NULL. Only names of the dialects' tables
- * are ever found. */
+/* The first header of that name, or NULL. */
 const struct message_header *message_find(const struct message *m,
 					  const char *name);
 
-/* The names of all headers, in their order, as they were written. */
+/* All headers, in their order, as they were written. */
 size_t message_n_headers(const struct message *m);
-const char *message_header_name(const struct message *m, size_t i);
+const struct message_header *message_header_at(const struct message *m,
+					       size_t i);
+
+/* The subaccount of the login (at most SUBACCOUNT_MAX), "" when it named none.
+ */
+void message_set_subaccount(struct message *m, const char *subaccount);
+const char *message_subaccount(const struct message *m);
 
 const struct smtp_reply *message_refusal(const struct message *m);
 

@@ -29,24 +29,6 @@ static const struct {
 /* All of them as JSON: each byte may be escaped. */
 #define IDS_ROOM (6 * sizeof(struct plan) + 32 * N_IDS)
 
-/* A new string of outgoing is a row here. */
-static const struct {
-	const char *name;
-	size_t offset;
-} strings[] = {
-#define STRING(member)                                     \
-	{                                                  \
-#member, offsetof(struct outgoing, member) \
-	}
-	STRING(from_name), STRING(from_email),	STRING(return_path),
-	STRING(subject),   STRING(reply_to),	STRING(message_id),
-	STRING(tag),	   STRING(template_id), STRING(variables),
-	STRING(route_id),
-#undef STRING
-};
-
-#define N_STRINGS (sizeof(strings) / sizeof(strings[0]))
-
 static const char *const states[] = {
 	[PLAN_OPEN] = "open",
 	[PLAN_DONE] = "done",
@@ -120,14 +102,37 @@ add_outgoing(struct dynbuf *out, const struct outgoing *o)
 {
 	if (!dynbuf_adds(out, ",\"outgoing\":{"))
 		return false;
-	for (size_t i = 0; i < N_STRINGS; i++) {
-		const char *value =
-		    *(char *const *)((const char *)o + strings[i].offset);
+	for (size_t i = 0; i < outgoing_n_strings; i++) {
+		const char *value = outgoing_string(o, i);
 
-		if (value != NULL && !add_text(out, strings[i].name, value))
+		if (value != NULL &&
+		    !add_text(out, outgoing_strings[i].name, value))
+			return false;
+	}
+	for (size_t i = 0; i < outgoing_n_switches; i++) {
+		enum outgoing_switch is = outgoing_switch_is(o, i);
+
+		if (is != SWITCH_UNSET &&
+		    !json_add_member(out, outgoing_switches[i].name,
+				     is == SWITCH_ON ? "on" : "off"))
 			return false;
 	}
 	return dynbuf_adds(out, "}");
+}
+
+static bool
+add_headers(struct dynbuf *out, const struct outgoing *o)
+{
+	if (!dynbuf_adds(out, ",\"headers\":["))
+		return false;
+	for (size_t i = 0; i < o->n_headers; i++) {
+		if (!dynbuf_adds(out, i > 0 ? ",{" : "{") ||
+		    !add_text(out, "name", o->headers[i].name) ||
+		    !add_text(out, "value", o->headers[i].value) ||
+		    !dynbuf_adds(out, "}"))
+			return false;
+	}
+	return dynbuf_adds(out, "]");
 }
 
 static bool
@@ -144,6 +149,8 @@ add_recipient(struct dynbuf *out, const struct outgoing_recipient *to,
 {
 	return add_text(out, "email", to->email) &&
 	       add_text(out, "name", to->name) &&
+	       (to->kind == OUTGOING_TO ||
+		json_add_member(out, "kind", outgoing_kinds[to->kind])) &&
 	       json_add_member(out, "state", states[r->state]) &&
 	       (!smtp_reply_is_set(&r->reply) || add_reply(out, &r->reply)) &&
 	       dynbuf_adds(out, "}");
@@ -191,7 +198,8 @@ plan_write(const struct plan *p, struct dynbuf *out)
 	       add_bytes(out, "submission", p->submission,
 			 PLAN_SUBMISSION_LEN) &&
 	       add_bytes(out, "content", p->content, PLAN_CONTENT_LEN) &&
-	       add_outgoing(out, p->outgoing) && add_recipients(out, p) &&
+	       add_outgoing(out, p->outgoing) &&
+	       add_headers(out, p->outgoing) && add_recipients(out, p) &&
 	       add_ids(out, p) && dynbuf_adds(out, "}");
 }
 
@@ -242,23 +250,54 @@ read_ids(struct plan *p, const struct json_object *json)
 }
 
 static bool
+read_switches(struct outgoing *o, const struct json_object *members)
+{
+	for (size_t i = 0; i < outgoing_n_switches; i++) {
+		const char *value = NULL;
+
+		if (json_object_string(members, outgoing_switches[i].name,
+				       &value) == JSON_OTHER_TYPE)
+			return false;
+		if (value == NULL)
+			continue;
+		if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0)
+			return false;
+		*outgoing_switch_at(o, i) =
+		    value[1] == 'n' ? SWITCH_ON : SWITCH_OFF;
+	}
+	return true;
+}
+
+static bool
 read_strings(struct outgoing *o, const struct json_object *json)
 {
 	const struct json_object *members;
 
 	if (json_object_object(json, "outgoing", &members) != JSON_FOUND)
 		return false;
-	for (size_t i = 0; i < N_STRINGS; i++) {
-		char **member =
-		    (char **)(void *)((char *)o + strings[i].offset);
+	for (size_t i = 0; i < outgoing_n_strings; i++) {
 		const char *value = NULL;
 
-		if (json_object_string(members, strings[i].name, &value) ==
-		    JSON_OTHER_TYPE)
+		if (json_object_string(members, outgoing_strings[i].name,
+				       &value) == JSON_OTHER_TYPE)
 			return false;
 		if (value != NULL)
-			*member = need(strdup(value));
+			*outgoing_string_at(o, i) = need(strdup(value));
 	}
+	return read_switches(o, members);
+}
+
+static bool
+read_header(void *arg, const struct json_object *json)
+{
+	struct outgoing *o = arg;
+	const char *name, *value;
+
+	if (o->n_headers == MESSAGE_HEADERS_MAX ||
+	    json_object_string(json, "name", &name) != JSON_FOUND ||
+	    json_object_string(json, "value", &value) != JSON_FOUND)
+		return false;
+	outgoing_add_header(o, name, value);
 	return true;
 }
 
@@ -313,26 +352,32 @@ read_state(struct plan_recipient *r, const struct json_object *json)
 
 static void
 append(struct plan *p, const char *email, const char *name,
-       const struct plan_recipient *r)
+       enum outgoing_kind kind, const struct plan_recipient *r)
 {
-	struct outgoing *o = p->outgoing;
-	size_t n = o->n_recipients;
+	size_t n = p->outgoing->n_recipients;
 
 	/* A power of two: there is no room left behind it. */
-	if ((n & (n - 1)) == 0) {
-		size_t room = n > 0 ? 2 * n : 1;
-
-		o->recipients = need(
-		    reallocarray(o->recipients, room, sizeof(*o->recipients)));
-		p->recipients = need(
-		    reallocarray(p->recipients, room, sizeof(*p->recipients)));
-	}
+	if ((n & (n - 1)) == 0)
+		p->recipients = need(reallocarray(
+		    p->recipients, n > 0 ? 2 * n : 1, sizeof(*p->recipients)));
 	p->recipients[n] = *r;
-	o->recipients[n] = (struct outgoing_recipient){
-		.email = need(strdup(email)),
-		.name = need(strdup(name)),
-	};
-	o->n_recipients++;
+	outgoing_add_recipient(p->outgoing, email, name, kind);
+}
+
+static bool
+read_kind(const struct json_object *json, enum outgoing_kind *kind_r)
+{
+	const char *kind = outgoing_kinds[OUTGOING_TO];
+
+	if (json_object_string(json, "kind", &kind) == JSON_OTHER_TYPE)
+		return false;
+	for (int i = 0; i < OUTGOING_KINDS; i++) {
+		if (strcmp(outgoing_kinds[i], kind) == 0) {
+			*kind_r = (enum outgoing_kind)i;
+			return true;
+		}
+	}
+	return false;
 }
 
 static bool
@@ -340,15 +385,27 @@ read_recipient(void *arg, const struct json_object *json)
 {
 	struct plan *p = arg;
 	struct plan_recipient r = { 0 };
+	enum outgoing_kind kind;
 	const char *email, *name;
 
-	if (p->outgoing->n_recipients == MESSAGE_RECIPIENTS_MAX ||
+	if (p->outgoing->n_recipients == OUTGOING_RECIPIENTS_MAX ||
 	    json_object_string(json, "email", &email) != JSON_FOUND ||
 	    json_object_string(json, "name", &name) != JSON_FOUND ||
-	    !read_state(&r, json) || !read_reply(&r, json))
+	    !read_kind(json, &kind) || !read_state(&r, json) ||
+	    !read_reply(&r, json))
 		return false;
-	append(p, email, name, &r);
+	append(p, email, name, kind, &r);
 	return true;
+}
+
+static bool
+read_headers(struct plan *p, const struct json_object *json, int64_t version)
+{
+	enum json_found found =
+	    json_object_items(json, "headers", read_header, p->outgoing);
+
+	return found == JSON_FOUND ||
+	       (found == JSON_ABSENT && version == PLAN_VERSION_OLD);
 }
 
 static bool
@@ -357,7 +414,7 @@ read_all(struct plan *p, const struct json_object *json)
 	int64_t version;
 
 	return json_object_int(json, "version", &version) == JSON_FOUND &&
-	       version == PLAN_VERSION &&
+	       (version == PLAN_VERSION || version == PLAN_VERSION_OLD) &&
 	       json_object_int(json, "body_version", &p->body_version) ==
 		   JSON_FOUND &&
 	       json_object_int(json, "accepted", &p->accepted) == JSON_FOUND &&
@@ -366,6 +423,7 @@ read_all(struct plan *p, const struct json_object *json)
 			  PLAN_SUBMISSION_LEN) &&
 	       read_bytes(json, "content", p->content, PLAN_CONTENT_LEN) &&
 	       read_ids(p, json) && read_strings(p->outgoing, json) &&
+	       read_headers(p, json, version) &&
 	       json_object_items(json, "recipients", read_recipient, p) ==
 		   JSON_FOUND;
 }

@@ -21,14 +21,16 @@
 struct dynbuf;
 struct outgoing;
 
-#define PLAN_VERSION 1
-/* The JSON text: 1000 recipients with names, the headers, all escaped. */
-#define PLAN_MAX (4 * 1024 * 1024)
+#define PLAN_VERSION 2
+/* Written before there were headers in it. */
+#define PLAN_VERSION_OLD 1
+/* The JSON text: 2000 recipients with names, the headers, all escaped. */
+#define PLAN_MAX (8 * 1024 * 1024)
 #define PLAN_SUBMISSION_LEN 16
 #define PLAN_CONTENT_LEN 32
 /* To be raised when the same body comes to other bytes than before (charsets,
  * text as HTML): then `content` of older plans is not looked at. */
-#define PLAN_BODY_VERSION 1
+#define PLAN_BODY_VERSION 2
 #define PLAN_QUEUE_ID_MAX 64
 #define PLAN_NAME_MAX 64
 #define PLAN_KEY_MAX 256
@@ -54,7 +56,8 @@ struct plan {
 	char key_id[PLAN_NAME_MAX + 1];
 	bool local;		     /* the key was made here */
 	char key[PLAN_KEY_MAX + 1];  /* the secret for the API */
-	char api[PLAN_NAME_MAX + 1]; /* name of an [api NAME] */
+	/* Name of an [api NAME]; "": copies go to the route's transport. */
+	char api[PLAN_NAME_MAX + 1];
 	char dialect[PLAN_NAME_MAX + 1];
 	int64_t accepted;		   /* seconds of the real-time clock */
 	struct outgoing *outgoing;	   /* without a body; owned */

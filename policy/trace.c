@@ -158,7 +158,6 @@ judge_header(struct trace *t, size_t at, const struct dialect *d)
 {
 	struct trace_header *h = &t->headers[at];
 	const struct header_rule *rule = dialect_rule(d, h->name);
-	const struct header_rule *foreign = dialect_any_rule(h->name);
 
 	h->fate = "dropped";
 	if (rule != NULL && came_before(t, at)) {
@@ -169,11 +168,14 @@ judge_header(struct trace *t, size_t at, const struct dialect *d)
 	} else if (rule != NULL) {
 		h->fate = "read";
 		h->why = "handed over in the request's own terms";
-	} else if (foreign != NULL && foreign->control) {
+	} else if (dialect_is_control(h->name)) {
 		h->why = "a control header of another provider";
 	} else if (is_about_mime(h->name)) {
 		h->fate = "read";
 		h->why = "says how the body is to be read";
+	} else if (d->keeps_others) {
+		h->fate = "kept";
+		h->why = "goes along where headers can";
 	} else {
 		h->why = "the provider passes no such header on";
 	}

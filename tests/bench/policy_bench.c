@@ -164,8 +164,9 @@ write_request(const struct outgoing *o)
 
 	dynbuf_init(&one, API_REQUEST_MAX);
 	dynbuf_init(&shared, API_REQUEST_MAX);
-	if (!api_emaildelivery.recipient_piece(&o->recipients[0], &one) ||
-	    !api_emaildelivery.shared_piece(o, &shared) ||
+	if (!api_emaildelivery.recipient_piece(NULL, o,
+		&o->recipients[0], &one) ||
+	    !api_emaildelivery.shared_piece(NULL, o, &shared) ||
 	    shared.len < o->html_len)
 		die("request", "not written");
 }

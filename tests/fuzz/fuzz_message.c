@@ -36,6 +36,7 @@
 #include "policy/requeue.h"
 #include "policy/route.h"
 #include "policy/utf8.h"
+#include "tests/fuzz/field.h"
 
 static const struct route_list no_routes = { 0 };
 
@@ -46,70 +47,7 @@ static const struct route_list no_routes = { 0 };
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct field {
-	const char *name;
-	size_t name_len;
-	const char *value;
-	size_t value_len;
-};
-
 /* --- the input as a message ----------------------------------------------- */
-
-static size_t
-line_len(const char *data, size_t len)
-{
-	const char *lf = memchr(data, '\n', len);
-
-	return lf != NULL ? (size_t)(lf - data) + 1 : len;
-}
-
-/* Reads one field with its folds; its length, or 0 when the header is over. */
-static size_t
-next_field(const char *data, size_t len, struct field *f)
-{
-	size_t end = line_len(data, len);
-	const char *colon;
-
-	while (end < len && (data[end] == ' ' || data[end] == '\t'))
-		end += line_len(data + end, len - end);
-	colon = memchr(data, ':', end);
-	if (colon == NULL || colon == data ||
-	    memchr(data, '\0', (size_t)(colon - data)) != NULL)
-		return 0;
-	*f = (struct field){
-		.name = data,
-		.name_len = (size_t)(colon - data),
-		.value = colon + 1,
-		.value_len = end - (size_t)(colon - data) - 1,
-	};
-	while (f->value_len > 0 && (f->value[f->value_len - 1] == '\n' ||
-				    f->value[f->value_len - 1] == '\r'))
-		f->value_len--;
-	/* Postfix gives a milter the value without its first blank. */
-	if (f->value_len > 0 && f->value[0] == ' ') {
-		f->value++;
-		f->value_len--;
-	}
-	return end;
-}
-
-/* An exact copy: a byte read behind it is seen. */
-static char *
-exact(const char *data, size_t len)
-{
-	char *c = malloc(len != 0 ? len : 1);
-
-	assert(c != NULL);
-	memcpy(c, data, len);
-	return c;
-}
-
-static bool
-is_named(const struct field *f, const char *name)
-{
-	return f->name_len == strlen(name) &&
-	       strncasecmp(f->name, name, f->name_len) == 0;
-}
 
 static void
 give_field(struct message *m, struct account *a, const struct field *f)
@@ -161,7 +99,7 @@ count_named(const struct message *m, const char *name)
 	unsigned n = 0;
 
 	for (size_t i = 0; i < message_n_headers(m); i++)
-		n += strcasecmp(message_header_name(m, i), name) == 0;
+		n += strcasecmp(message_header_at(m, i)->name, name) == 0;
 	return n;
 }
 
@@ -227,6 +165,8 @@ check_requeue(const struct message *m, struct outgoing *o)
 					    .return_path = path,
 					    .strip = strip,
 					    .n_strip = 2 };
+	static const struct requeue_as as = { .message_token = "token",
+					      .token = "token" };
 	struct smtp_reply refusal = { 0 };
 	struct edits *e = edits_new();
 
@@ -236,7 +176,7 @@ check_requeue(const struct message *m, struct outgoing *o)
 	edits_free(&e);
 	e = edits_new();
 	o->route = &route;
-	if (requeue_to_transport(m, &dialect_emaildelivery, o, "token", 0, e,
+	if (requeue_to_transport(m, &dialect_emaildelivery, o, &as, e,
 				 &refusal)) {
 		check_header_edits(m, e);
 		if (e->new_body)
@@ -359,8 +299,9 @@ check_request(const struct outgoing *o, size_t i)
 	json_error_t e;
 
 	dynbuf_init(&text, API_REQUEST_MAX);
-	assert(api_emaildelivery.recipient_piece(&o->recipients[i], &text));
-	assert(api_emaildelivery.shared_piece(o, &text));
+	assert(api_emaildelivery.recipient_piece(NULL, o,
+		&o->recipients[i], &text));
+	assert(api_emaildelivery.shared_piece(NULL, o, &text));
 	root = json_loadb(text.data, text.len, JSON_DECODE_INT_AS_REAL, &e);
 	assert(json_is_object(root));
 	check_text(o->recipients[i].email);

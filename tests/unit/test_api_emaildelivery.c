@@ -35,10 +35,26 @@ test_names(void **state)
 	assert_null(api_find("EmailDelivery"));
 	assert_null(api_find(""));
 	assert_null(api_find("nosuch"));
-	assert_string_equal(f->send_path, "/transactional/send");
-	assert_string_equal(f->routes_path, "/userroutes");
-	assert_string_equal(f->account_path, "/ping");
-	assert_string_equal(f->key_header, "X-Auth-APIKey");
+	assert_string_equal(f->keys->routes_path, "/userroutes");
+	assert_string_equal(f->keys->account_path, "/ping");
+	assert_string_equal(f->keys->key_header, "X-Auth-APIKey");
+}
+
+static void
+test_head(void **state)
+{
+	char long_key[API_HEADER_MAX + 1];
+	struct api_head h = { 0 };
+
+	(void)state;
+	assert_true(f->head(NULL, NULL, "k1", &h));
+	assert_string_equal(h.path, "/transactional/send");
+	assert_int_equal(h.n_headers, 1);
+	assert_string_equal(h.headers[0], "X-Auth-APIKey: k1");
+	memset(long_key, 'k', sizeof(long_key) - 1);
+	long_key[sizeof(long_key) - 1] = '\0';
+	h = (struct api_head){ 0 };
+	assert_false(f->head(NULL, NULL, long_key, &h));
 }
 
 /* --- requests ------------------------------------------------------------- */
@@ -62,8 +78,8 @@ check_request(const char *name, const struct outgoing_recipient *r,
 	json_t *root;
 
 	dynbuf_init(&out, API_REQUEST_MAX);
-	assert_true(f->recipient_piece(r, &out));
-	assert_true(f->shared_piece(o, &out));
+	assert_true(f->recipient_piece(NULL, o, r, &out));
+	assert_true(f->shared_piece(NULL, o, &out));
 	if (strcmp(dynbuf_str(&out), want) != 0)
 		fail_msg("%s: %s", name, dynbuf_str(&out));
 	root = json_loadb(out.data, out.len, JSON_DECODE_INT_AS_REAL, NULL);
@@ -75,7 +91,7 @@ check_request(const char *name, const struct outgoing_recipient *r,
 static void
 test_requests(void **state)
 {
-	const struct outgoing_recipient r = { S("r@x"), S("") };
+	const struct outgoing_recipient r = { .email = S("r@x"), .name = S("") };
 	const struct {
 		const char *name;
 		struct outgoing o;
@@ -89,6 +105,23 @@ test_requests(void **state)
 		  { LEAST, .reply_to = S("a@x, b@x") },
 		  HEAD ",\"replyto\":\"a@x, b@x\"}" },
 		{ "tag", { LEAST, .tag = S("t") }, HEAD ",\"tag\":\"t\"}" },
+		{ "a tag of another dialect",
+		  { LEAST, .tag = S("Password  R\xc3\xa9set!") },
+		  HEAD ",\"tag\":\"password-r-set-\"}" },
+		{ "a tag that cannot be is not sent in part",
+		  { LEAST, .tag = S("1234567890123456789") },
+		  HEAD "}" },
+		{ "text alone, as HTML",
+		  { LEAST, .text = S("a <b>\nc "), .text_len = 8 },
+		  HEAD ",\"body\":\"a &lt;b&gt;<br>\\nc \"}" },
+		{ "text alone, flowed",
+		  { LEAST, .text = S("a \nb"), .text_len = 4,
+		    .text_is_flowed = true },
+		  HEAD ",\"body\":\"a b\"}" },
+		{ "text beside HTML",
+		  { LEAST, .html = S("h"), .html_len = 1, .text = S("t"),
+		    .text_len = 1 },
+		  HEAD ",\"body\":\"h\"}" },
 		{ "route",
 		  { LEAST, .route_id = S("r1") },
 		  HEAD ",\"route\":\"r1\"}" },
@@ -132,7 +165,7 @@ test_requests(void **state)
 static void
 test_recipient(void **state)
 {
-	const struct outgoing_recipient r = { S("r\"@x"), S("Doe, \"J\"") };
+	const struct outgoing_recipient r = { .email = S("r\"@x"), .name = S("Doe, \"J\"") };
 	const struct outgoing o = {
 		.from_name = S("Shop \"X\""),
 		.from_email = S("s@x"),
@@ -146,11 +179,49 @@ test_recipient(void **state)
 		      "\"returnpath\":\"bounce@x\"}");
 }
 
+static const struct {
+	const char *name;
+	struct outgoing o;
+	const char *refusal; /* NULL: it fits */
+} fits[] = {
+	{ "least", { LEAST, .subject = S("s"), .html = S("h") }, NULL },
+	{ "text alone", { LEAST, .subject = S("s"), .text = S("t") }, NULL },
+	{ "a template has the rest", { LEAST, .template_id = S("T") }, NULL },
+	{ "no subject",
+	  { LEAST, .html = S("h") },
+	  "Subject: header missing, and the API of the route needs one" },
+	{ "no body",
+	  { LEAST, .subject = S("s") },
+	  "The message has no HTML or text part to send" },
+	{ "the longest tag",
+	  { LEAST, .template_id = S("T"), .tag = S("Password  Reset 123") },
+	  NULL },
+	{ "a longer one",
+	  { LEAST, .template_id = S("T"), .tag = S("Password Reset 12345"),
+	    .asked = { [FEATURE_TAG] = "X-Cmail-GroupName" } },
+	  "X-Cmail-GroupName: too long for the API of the route: it takes 18 "
+	  "characters" },
+};
+
+static void
+test_fits(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(fits) / sizeof(fits[0]); i++) {
+		struct smtp_reply reply = { 0 };
+		bool ok = f->fits(&fits[i].o, &reply);
+
+		if (ok != (fits[i].refusal == NULL) ||
+		    (!ok && strcmp(reply.text, fits[i].refusal) != 0))
+			fail_msg("%s: %s", fits[i].name, reply.text);
+	}
+}
+
 /* Each piece says so when it does not fit, wherever it ends. */
 static void
 test_full(void **state)
 {
-	const struct outgoing_recipient r = { S("r@x"), S("R") };
+	const struct outgoing_recipient r = { .email = S("r@x"), .name = S("R") };
 	const struct outgoing o = {
 		LEAST,
 		.subject = S("s"),
@@ -167,15 +238,15 @@ test_full(void **state)
 
 	(void)state;
 	dynbuf_init(&whole, 10000);
-	assert_true(f->recipient_piece(&r, &whole));
+	assert_true(f->recipient_piece(NULL, &o, &r, &whole));
 	first = whole.len;
-	assert_true(f->shared_piece(&o, &whole));
+	assert_true(f->shared_piece(NULL, &o, &whole));
 	for (size_t max = 0; max < whole.len; max++) {
 		DYNBUF_AUTO out;
 
 		dynbuf_init(&out, max);
-		assert_int_equal(f->recipient_piece(&r, &out), max >= first);
-		assert_false(f->shared_piece(&o, &out));
+		assert_int_equal(f->recipient_piece(NULL, &o, &r, &out), max >= first);
+		assert_false(f->shared_piece(NULL, &o, &out));
 	}
 }
 
@@ -379,7 +450,7 @@ test_read_routes(void **state)
 		struct account *a = account_new("acme");
 		DYNBUF_AUTO got;
 		bool ok =
-		    f->read_routes(routes[i].body, strlen(routes[i].body), a);
+		    f->keys->read_routes(routes[i].body, strlen(routes[i].body), a);
 
 		dynbuf_init(&got, 1000);
 		for (size_t k = 0; k < a->n_routes; k++)
@@ -406,7 +477,7 @@ test_read_too_many_routes(void **state)
 			dynbuf_adds(&body,
 				    i ? ",{\"id\":\"r\"}" : "[{\"id\":\"r\"}");
 		dynbuf_adds(&body, "]");
-		assert_int_equal(f->read_routes(body.data, body.len, a), !more);
+		assert_int_equal(f->keys->read_routes(body.data, body.len, a), !more);
 		account_free(&a);
 	}
 }
@@ -433,7 +504,7 @@ test_read_account(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(accounts) / sizeof(accounts[0]); i++) {
 		char id[ACCOUNT_ID_MAX + 1] = "unset";
-		bool ok = f->read_account(accounts[i].body,
+		bool ok = f->keys->read_account(accounts[i].body,
 					  strlen(accounts[i].body), id);
 
 		if (ok != (accounts[i].want != NULL) ||
@@ -499,8 +570,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_head),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_recipient),
+		cmocka_unit_test(test_fits),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_conclusions),

@@ -641,6 +641,187 @@ setup(void **state)
 	return 0;
 }
 
+/* --- what a client wrote --------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	const char *text;
+	const char *error; /* NULL: it is an object */
+} to_parse[] = {
+	{ "an object", "{\"a\":1}", NULL },
+	{ "an integer of any length", "{\"a\":12345678901234567890123}", NULL },
+	{ "an array", "[1]", "not a JSON object" },
+	{ "a comma too many", "{\"a\":1,}", "syntax error at column 8" },
+	{ "a comma too few", "{\"a\":1 \"b\":2}", "syntax error at column 10" },
+	{ "cut", "{\"a\":", "it ends too early at column 5" },
+	{ "nothing", "", "it ends too early at column 0" },
+	{ "twice", "{\"a\":1,\"a\":2}",
+	  "a name that is there twice at column 10" },
+	{ "twice, escaped", "{\"a\":1,\"\\u0061\":2}",
+	  "a name that is there twice at column 15" },
+	{ "twice, inside", "{\"o\":{\"a\":1,\"a\":2}}",
+	  "a name that is there twice at column 15" },
+};
+
+static void
+test_object_parse(void **state)
+{
+	unsigned bad = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(to_parse) / sizeof(to_parse[0]); i++) {
+		char error[100] = "";
+		struct json_object *o =
+		    json_object_parse(to_parse[i].text,
+				      strlen(to_parse[i].text), error,
+				      sizeof(error));
+		const char *want = to_parse[i].error ? to_parse[i].error : "";
+
+		if ((o == NULL) != (to_parse[i].error != NULL) ||
+		    strcmp(error, want) != 0) {
+			printf("%s: \"%s\"\n", to_parse[i].name, error);
+			bad++;
+		}
+		json_object_free(&o);
+	}
+	assert_int_equal(bad, 0);
+}
+
+static void
+test_object_truth(void **state)
+{
+	static const struct {
+		const char *text;
+		enum json_found found;
+		bool value;
+	} rows[] = {
+		{ "{\"x\":true}", JSON_FOUND, true },
+		{ "{\"x\":false}", JSON_FOUND, false },
+		{ "{\"x\":\"true\"}", JSON_FOUND, true },
+		{ "{\"x\":\"false\"}", JSON_FOUND, false },
+		{ "{\"x\":\"1\"}", JSON_FOUND, true },
+		{ "{\"x\":\"0\"}", JSON_FOUND, false },
+		{ "{\"x\":1}", JSON_FOUND, true },
+		{ "{\"x\":0}", JSON_FOUND, false },
+		{ "{\"x\":2}", JSON_OTHER_TYPE, false },
+		{ "{\"x\":-1}", JSON_OTHER_TYPE, false },
+		{ "{\"x\":0.5}", JSON_OTHER_TYPE, false },
+		{ "{\"x\":\"yes\"}", JSON_OTHER_TYPE, false },
+		{ "{\"x\":\"\"}", JSON_OTHER_TYPE, false },
+		{ "{\"x\":null}", JSON_OTHER_TYPE, false },
+		{ "{\"x\":[true]}", JSON_OTHER_TYPE, false },
+		{ "{\"y\":true}", JSON_ABSENT, false },
+	};
+	unsigned bad = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char error[100];
+		struct json_object *o =
+		    json_object_parse(rows[i].text, strlen(rows[i].text), error,
+				      sizeof(error));
+		bool value = false;
+
+		assert_non_null(o);
+		if (json_object_truth(o, "x", &value) != rows[i].found ||
+		    value != rows[i].value) {
+			printf("%s\n", rows[i].text);
+			bad++;
+		}
+		json_object_free(&o);
+	}
+	assert_int_equal(bad, 0);
+}
+
+static bool
+join_any(void *arg, const char *s, const struct json_object *item)
+{
+	struct dynbuf *out = arg;
+	const char *k = "";
+
+	if (item != NULL)
+		(void)json_object_string(item, "k", &k);
+	return dynbuf_addf(out, "[%s%s]", s ? s : item ? "o:" : "?", k) &&
+	       (s == NULL || strcmp(s, "stop") != 0);
+}
+
+static void
+test_object_array(void **state)
+{
+	static const char text[] =
+	    "{\"a\":[\"x\",{\"k\":\"y\"},1,null],\"e\":[],\"s\":\"x\","
+	    "\"stop\":[\"a\",\"stop\",\"b\"]}";
+	static const struct {
+		const char *name;
+		enum json_found found;
+		const char *got;
+	} rows[] = {
+		{ "a", JSON_FOUND, "[x][o:y][?][?]" },
+		{ "e", JSON_FOUND, "" },
+		{ "s", JSON_OTHER_TYPE, "" },
+		{ "none", JSON_ABSENT, "" },
+		{ "stop", JSON_OTHER_TYPE, "[a][stop]" },
+	};
+	struct json_object *o = json_object_read(text, strlen(text));
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		DYNBUF_AUTO got;
+
+		dynbuf_init(&got, 100);
+		assert_int_equal(
+		    json_object_array(o, rows[i].name, join_any, &got),
+		    rows[i].found);
+		assert_string_equal(dynbuf_str(&got), rows[i].got);
+	}
+	json_object_free(&o);
+}
+
+static const struct {
+	const char *text;
+	const char *member;
+	const char *want; /* NULL: there is none */
+} written[] = {
+	{ "{\"m\":1.0}", "m", "1.0" },
+	{ "{\"m\":12345678901234567890}", "m", "12345678901234567890" },
+	{ " { \"m\" : \t{ \"a\" :1 , \"b\":[ ] }\n , \"n\":2}", "m",
+	  "{ \"a\" :1 , \"b\":[ ] }" },
+	{ "{\"n\":{\"m\":1},\"m\":2}", "m", "2" },
+	{ "{\"n\":[1,{\"m\":3},\"],:\"],\"m\":2 }", "m", "2" },
+	{ "{\"a\":\"{\\\"m\\\":1,\",\"b,:\":1,\"m\":\"\\\\\",\"c\":1}", "m",
+	  "\"\\\\\"" },
+	{ "{\"\\u006d\":\"x\"}", "m", "\"x\"" },
+	{ "{\"m\":\"\\u0022,\"}", "m", "\"\\u0022,\"" },
+	{ "{\"a\":1,\"m\":{}}", "m", "{}" },
+	{ "{\"a\":1}", "m", NULL },
+	{ "{}", "m", NULL },
+	{ "{\"a\":{\"m\":1}}", "m", NULL },
+};
+
+static void
+test_object_member_text(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); i++) {
+		const char *text = written[i].text, *value = NULL;
+		char error[100];
+		struct json_object *o = json_object_parse(
+		    text, strlen(text), error, sizeof(error));
+		size_t len = 0;
+		bool found;
+
+		assert_non_null(o);
+		found = json_object_member_text(o, written[i].member, text,
+						strlen(text), &value, &len);
+		assert_int_equal(found, written[i].want != NULL);
+		if (found) {
+			assert_int_equal(len, strlen(written[i].want));
+			assert_memory_equal(value, written[i].want, len);
+		}
+		json_object_free(&o);
+	}
+}
+
 int
 main(void)
 {
@@ -661,6 +842,10 @@ main(void)
 		cmocka_unit_test(test_object_arrays),
 		cmocka_unit_test(test_object_inside),
 		cmocka_unit_test(test_object_has_only),
+		cmocka_unit_test(test_object_parse),
+		cmocka_unit_test(test_object_truth),
+		cmocka_unit_test(test_object_array),
+		cmocka_unit_test(test_object_member_text),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

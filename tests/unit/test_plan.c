@@ -51,48 +51,27 @@ outgoing_to(size_t n)
 	return o;
 }
 
-/* Every string of outgoing that a plan holds. */
-static const size_t strings[] = {
-	offsetof(struct outgoing, from_name),
-	offsetof(struct outgoing, from_email),
-	offsetof(struct outgoing, return_path),
-	offsetof(struct outgoing, subject),
-	offsetof(struct outgoing, reply_to),
-	offsetof(struct outgoing, message_id),
-	offsetof(struct outgoing, tag),
-	offsetof(struct outgoing, template_id),
-	offsetof(struct outgoing, variables),
-	offsetof(struct outgoing, route_id),
-};
-
-#define N_STRINGS (sizeof(strings) / sizeof(strings[0]))
-
-/* All else there is in it: a new member stands in one of the two. */
-_Static_assert(sizeof(struct outgoing) ==
-		   (N_STRINGS + 1) * sizeof(char *) + sizeof(void *) +
-		       2 * sizeof(size_t) + sizeof(void *),
-	       "struct outgoing has a member that no plan holds");
-
-static char **
-string_of(struct outgoing *o, size_t i)
-{
-	return (char **)(void *)((char *)o + strings[i]);
-}
-
 static struct plan *
 full_plan(size_t n)
 {
 	struct outgoing *o = outgoing_to(n);
 	struct plan *p;
 
-	for (size_t i = 0; i < N_STRINGS; i++) {
+	for (size_t i = 0; i < outgoing_n_strings; i++) {
 		char text[64];
 
 		assert_true(snprintf(text, sizeof(text),
 				     "{\"%zu\": \"\\u00e9" E_ACUTE "\"}",
 				     i) > 0);
-		*string_of(o, i) = copy(text);
+		*outgoing_string_at(o, i) = copy(text);
 	}
+	for (size_t i = 0; i < outgoing_n_switches; i++)
+		*outgoing_switch_at(o, i) = (enum outgoing_switch)(i % 3);
+	for (size_t i = 0; i < n; i++)
+		o->recipients[i].kind = (enum outgoing_kind)(i %
+							     OUTGOING_KINDS);
+	outgoing_add_header(o, "X-One", "1");
+	outgoing_add_header(o, "List-Unsubscribe", "<https://x/" E_ACUTE ">");
 	p = plan_new(o);
 	for (size_t i = 0; i < PLAN_SUBMISSION_LEN; i++)
 		p->submission[i] = (unsigned char)(i * 17);
@@ -121,14 +100,24 @@ same_text(const char *a, const char *b)
 static bool
 same_outgoing(struct outgoing *a, struct outgoing *b)
 {
-	for (size_t i = 0; i < N_STRINGS; i++) {
-		if (!same_text(*string_of(a, i), *string_of(b, i)))
+	for (size_t i = 0; i < outgoing_n_strings; i++) {
+		if (!same_text(*outgoing_string_at(a, i), *outgoing_string_at(b, i)))
 			return false;
 	}
-	if (a->n_recipients != b->n_recipients)
+	for (size_t i = 0; i < outgoing_n_switches; i++) {
+		if (outgoing_switch_is(a, i) != outgoing_switch_is(b, i))
+			return false;
+	}
+	if (a->n_recipients != b->n_recipients || a->n_headers != b->n_headers)
 		return false;
+	for (size_t i = 0; i < a->n_headers; i++) {
+		if (strcmp(a->headers[i].name, b->headers[i].name) != 0 ||
+		    strcmp(a->headers[i].value, b->headers[i].value) != 0)
+			return false;
+	}
 	for (size_t i = 0; i < a->n_recipients; i++) {
-		if (strcmp(a->recipients[i].email, b->recipients[i].email) ||
+		if (a->recipients[i].kind != b->recipients[i].kind ||
+		    strcmp(a->recipients[i].email, b->recipients[i].email) ||
 		    strcmp(a->recipients[i].name, b->recipients[i].name))
 			return false;
 	}
@@ -198,15 +187,15 @@ static void
 test_absent(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < N_STRINGS; i++) {
+	for (size_t i = 0; i < outgoing_n_strings; i++) {
 		struct plan *p = full_plan(1);
-		char **member = string_of(p->outgoing, i);
+		char **member = outgoing_string_at(p->outgoing, i);
 
 		free(*member);
 		*member = NULL;
 		check_round_trip(p);
 		p = full_plan(1);
-		member = string_of(p->outgoing, i);
+		member = outgoing_string_at(p->outgoing, i);
 		(*member)[0] = '\0';
 		check_round_trip(p);
 	}
@@ -328,9 +317,17 @@ static const struct {
 	{ "nothing", "acme", "acme", true },
 	{ "a member nobody knows", "\"accepted\"", "\"x\":1,\"accepted\"",
 	  true },
-	{ "another version", "\"version\":1", "\"version\":2", false },
-	{ "version 0", "\"version\":1", "\"version\":0", false },
-	{ "a version as text", "\"version\":1", "\"version\":\"1\"", false },
+	{ "a later version", "\"version\":2", "\"version\":3", false },
+	{ "version 0", "\"version\":2", "\"version\":0", false },
+	{ "the version before", "\"version\":2", "\"version\":1", true },
+	{ "no headers", "\"headers\"", "\"xheaders\"", false },
+	{ "a header without a name", "{\"name\":\"X-One\",", "{", false },
+	{ "a header without a value", ",\"value\":\"1\"", "", false },
+	{ "a kind nobody knows", "\"kind\":\"cc\"", "\"kind\":\"dd\"", false },
+	{ "a kind that is a number", "\"kind\":\"cc\"", "\"kind\":1", false },
+	{ "a switch nobody knows", "\"on\"", "\"no\"", false },
+	{ "a switch that is none", "\"on\"", "true", false },
+	{ "a version as text", "\"version\":2", "\"version\":\"1\"", false },
 	{ "no version", "\"version\"", "\"xversion\"", false },
 	{ "a member twice", "\"api\"", "\"api\":\"x\",\"api\"", false },
 	{ "no time", "\"accepted\"", "\"xaccepted\"", false },
@@ -464,7 +461,7 @@ test_too_long(void **state)
 static void
 test_too_many(void **state)
 {
-	struct plan *p = full_plan(MESSAGE_RECIPIENTS_MAX + 1);
+	struct plan *p = full_plan(OUTGOING_RECIPIENTS_MAX + 1);
 	DYNBUF_AUTO text;
 
 	(void)state;

@@ -96,7 +96,12 @@ keystore_api_key(struct keystore *ks, const char *account,
 static void
 set_content(struct plan *p, const char *html)
 {
-	crypto_hash(html, strlen(html), p->content);
+	char *text = strdup(html);
+	const struct outgoing o = { .html = text, .html_len = strlen(html) };
+
+	assert_non_null(text);
+	submission_content(&o, p->content);
+	free(text);
 }
 
 /* "odr": the first recipient open, the second done, the third refused; R: with

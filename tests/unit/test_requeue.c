@@ -29,6 +29,11 @@
 #include "policy/route.h"
 
 static const struct route_list no_routes = { 0 };
+static const struct requeue_as as = {
+	.message_token = "t0k3n",
+	.token = "t0k3n",
+	.now = INT64_C(1763650800),
+};
 
 #define E_ACUTE "\xc3\xa9"
 #define TOKEN "t0k3n"
@@ -341,19 +346,6 @@ static const struct row rows[] = {
 	{ "the type stripped, the body anew", ALL V MIXED, PART,
 	  .strip = { "Content-Type" }, .want = ALL V NEW_BODY "\n<p>=3DE9\n" },
 
-	/* what only the API does */
-	{ "a template", ALL HTML "X-Transactional-Template: T\n",
-	  .refusal = "X-Transactional-Template: the route \"mail\" delivers "
-		     "mail and fills in no templates" },
-	{ "a template, no body",
-	  ALL "Content-Type: image/png\n"
-	      "X-Transactional-Template: T\n",
-	  .refusal = "X-Transactional-Template: the route \"mail\" delivers "
-		     "mail and fills in no templates" },
-	{ "variables", ALL HTML "X-Transactional-Variables: {}\n",
-	  .refusal = "X-Transactional-Variables: the route \"mail\" delivers "
-		     "mail and fills in no templates" },
-
 	/* the envelope */
 	{ "a return path", ALL HTML, .want = ALL HTML "\n<p>x",
 	  .return_path = "b+{token}@bounces.x.com",
@@ -394,7 +386,7 @@ judge_row(const struct row *r, struct message *m, struct verdict *v)
 		fail_msg("%s: %s", r->name, v->reply.text);
 }
 
-static char text_mail[] = "mail", text_any[] = ROUTE_ANY,
+static char text_mail[] = "mail",
 	    transport[] = "smtp:[mx.x.com]", x_pool[] = "X-Pool", a[] = "a",
 	    b[] = "b", c[] = "c", received[] = "Received";
 static struct route_header added[] = { { x_pool, a },
@@ -470,8 +462,8 @@ check_row(const struct row *r)
 	route.return_path = return_path;
 	judge_row(r, m, &v);
 	v.outgoing->route = &route;
-	ok = requeue_to_transport(m, &dialect_emaildelivery, v.outgoing, TOKEN,
-				  NOW, e, &refusal);
+	ok = requeue_to_transport(m, &dialect_emaildelivery, v.outgoing, &as,
+				  e, &refusal);
 	if (r->refusal != NULL)
 		ok = check_refusal(r, ok, &refusal, e);
 	else if (!ok)
@@ -507,30 +499,6 @@ give(struct message *m, const char *name, const char *value)
 	message_header(m, name, value, strlen(value));
 }
 
-static const struct row no_row = { .name = "", .headers = ALL HTML };
-
-/* The route that stands for all is not what the client knows. */
-static void
-test_any_route(void **state)
-{
-	struct message *m = message_new("s@x.com");
-	struct route route = { .name = text_any, .transport = transport };
-	struct edits *e = edits_new();
-	struct smtp_reply refusal = { 0 };
-	struct verdict v;
-
-	(void)state;
-	judge_row(&no_row, m, &v);
-	v.outgoing->route = &route;
-	v.outgoing->variables = strdup("{}");
-	assert_false(requeue_to_transport(m, &dialect_emaildelivery, v.outgoing,
-					  TOKEN, NOW, e, &refusal));
-	assert_non_null(strstr(refusal.text, "the route \"r1\" delivers"));
-	verdict_clear(&v);
-	edits_free(&e);
-	message_free(&m);
-}
-
 static const struct header_rule no_rules[] = {
 	{ NULL, HEADER_UNREAD, false, NULL },
 };
@@ -563,7 +531,7 @@ test_keeps_others(void **state)
 	judge_row(&row, m, &v);
 	v.outgoing->route = &route;
 	v.outgoing->variables = strdup("{}");
-	assert_true(requeue_to_transport(m, &keeps, v.outgoing, TOKEN, NOW, e,
+	assert_true(requeue_to_transport(m, &keeps, v.outgoing, &as, e,
 					 &refusal));
 	assert_true(check_edits(&row, e));
 	assert_false(e->new_body);
@@ -595,7 +563,7 @@ test_long_name(void **state)
 	assert_int_equal(strlen(v.outgoing->recipients[0].name), 40000);
 	v.outgoing->route = &route;
 	assert_true(requeue_to_transport(m, &dialect_emaildelivery, v.outgoing,
-					 TOKEN, NOW, e, &refusal));
+					 &as, e, &refusal));
 	assert_int_equal(e->n_headers, 1);
 	assert_int_equal(e->headers[0].kind, EDIT_CHANGE);
 	assert_string_equal(e->headers[0].value, "undisclosed-recipients:;");
@@ -699,7 +667,6 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
-		cmocka_unit_test(test_any_route),
 		cmocka_unit_test(test_keeps_others),
 		cmocka_unit_test(test_long_name),
 		cmocka_unit_test(test_to_api),

