@@ -59,6 +59,7 @@ MILTER_SRC := \
 	milter/config_file.c \
 	milter/config_option.c \
 	milter/control_server.c \
+	milter/copy_terms.c \
 	milter/crypto.c \
 	milter/daemon.c \
 	milter/handoff.c \
@@ -158,15 +159,25 @@ UNIT_POLICY := \
 	test_address \
 	test_api_emaildelivery \
 	test_body \
+	test_body_want \
 	test_charset \
+	test_compose \
 	test_corpora \
 	test_date_text \
-	test_dialect_auto \
+	test_dialect_campaignmonitor \
 	test_dialect_emaildelivery \
+	test_dialect_flexmail \
+	test_dialect_auto \
 	test_dialect_sparkpost \
 	test_dynbuf \
+	test_header_json \
 	test_header_text \
 	test_html \
+	test_html_entity \
+	test_html_links \
+	test_html_look \
+	test_html_scan \
+	test_html_to_text \
 	test_json_text \
 	test_mail_reader \
 	test_message \
@@ -177,8 +188,10 @@ UNIT_POLICY := \
 	test_requeue \
 	test_route \
 	test_smtp_reply \
+	test_text_fill \
 	test_sparkpost_login \
 	test_trace \
+	test_tracking \
 	test_utf8
 
 UNIT_MILTER := \
@@ -223,6 +236,7 @@ KEYSTORE := keystore account_cache account_record key_lines key_used
 API_SCENE := api_batch api_health api_service config config_file config_option \
 	crypto listener metrics plan_seal pool_wake rate_limit sent_memory \
 	store submission
+WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
 
 LINK_test_config := config config_file config_option listener log
@@ -236,7 +250,7 @@ LINK_test_docs := config config_file config_option listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
 	crypto
 LINK_test_ctl_docs := commands ctl_arguments
-LINK_test_handoff := handoff handoff_direct handoff_queue handoff_transport \
+LINK_test_handoff := copy_terms handoff handoff_direct handoff_queue handoff_transport \
 	limits $(API_SCENE)
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
@@ -265,6 +279,10 @@ LINK_test_sent_memory := sent_memory crypto store log
 LINK_test_store := store log
 LINK_test_submission := submission crypto
 
+# What tests/unit/html_scene.c is for.
+WITH_HTML_SCENE := test_html_entity test_html_links test_html_look \
+	test_html_scan test_html_to_text
+
 UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
@@ -276,7 +294,9 @@ UNIT_THREADED := test_api_batch test_api_health test_control_client \
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS) -lcmocka
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) \
+		$(POLICY_LIBS) -lcmocka
+$(WITH_DIALECT_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/dialect_scene.o
 
 define unit_milter
 $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
@@ -285,6 +305,7 @@ $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
 endef
 $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
 $(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
+$(WITH_HTML_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/html_scene.o
 
 unit-bin: $(UNIT_BIN)
 
@@ -304,8 +325,8 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_header fuzz_lmtp fuzz_mail_reader fuzz_message \
-	fuzz_plan fuzz_request fuzz_sasl fuzz_wire
+FUZZ := fuzz_config fuzz_dialect fuzz_header fuzz_html fuzz_lmtp \
+	fuzz_mail_reader fuzz_message fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
@@ -350,7 +371,7 @@ counts:
 
 TB := $(B)/tests/bench
 BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/floor $(TB)/policy_bench \
-	$(TB)/keystore_bench
+	$(TB)/html_bench $(TB)/keystore_bench
 
 $(TB)/smtpload: $(TB)/smtpload.o $(TB)/load.o $(TB)/latency.o $(TB)/payload.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
@@ -362,6 +383,9 @@ $(TB)/floor: $(TB)/floor.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl) -lmilter
 
 $(TB)/policy_bench: $(TB)/policy_bench.o $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
+
+$(TB)/html_bench: $(TB)/html_bench.o $(B)/libpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
 
 $(TB)/keystore_bench: $(TB)/keystore_bench.o \
@@ -384,6 +408,7 @@ deps:
 	packaging/deps
 
 check: deps
+	packaging/deps clients
 	MAKE="$(MAKE)" tests/run-check build/check
 
 demo: deps

@@ -290,6 +290,8 @@ read_answer(const struct api_batch *b, struct slot *s, struct api_outcome *o)
 	/* An API may say the key back, in words for the client and the log. */
 	identity_hide_key(s->call.answer.data, s->call.answer.len,
 			  b->settings.key);
+	identity_hide_key(s->call.answer.data, s->call.answer.len,
+			  b->head.basic);
 	api_outcome(b->settings.api->format, answered ? s->call.status : 0,
 		    dynbuf_str(&s->call.answer), s->call.answer.len, o);
 	word = results[o->kind].word;

@@ -26,6 +26,8 @@
 #define BACKLOG 4096
 /* A chain of replies would be lost: libmilter's limit is 980 bytes. */
 #define REPLY_TEXT_MAX 900
+/* An address of RFC 5321 has 254 bytes; dialects have their bounds. */
+#define RECIPIENT_MAX 4096
 
 /* Steps that are not asked for, and steps that are not answered: each answer
  * is a round trip through libmilter's pool. A body chunk is answered, for that
@@ -36,7 +38,9 @@
 	(SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_HDR | SMFIP_NR_EOH)
 
 /* For what goes into the queue; a new body also for answers to management. */
-#define ACTIONS (SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_CHGBODY | SMFIF_CHGFROM)
+#define ACTIONS                                                         \
+	(SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_CHGBODY | SMFIF_CHGFROM | \
+	 SMFIF_ADDRCPT)
 
 static struct services *services;
 
@@ -308,6 +312,22 @@ edit_header(SMFICTX *ctx, const struct header_edit *h)
 	return false;
 }
 
+static bool
+add_recipients(SMFICTX *ctx, const struct edits *e)
+{
+	DYNBUF_AUTO bracketed;
+
+	dynbuf_init(&bracketed, RECIPIENT_MAX);
+	for (size_t i = 0; i < e->n_recipients; i++) {
+		dynbuf_truncate(&bracketed, 0);
+		if (!dynbuf_addf(&bracketed, "<%s>", e->recipients[i]) ||
+		    smfi_addrcpt(ctx, text(dynbuf_str(&bracketed))) !=
+			MI_SUCCESS)
+			return false;
+	}
+	return true;
+}
+
 /* The header takes effect when it is added (FILTER), and has no more business
  * in the message after that. */
 static bool
@@ -328,6 +348,8 @@ edit_message(SMFICTX *ctx, const struct edits *e)
 	}
 	if (e->sender != NULL &&
 	    smfi_chgfrom(ctx, e->sender, NULL) != MI_SUCCESS)
+		return false;
+	if (!add_recipients(ctx, e))
 		return false;
 	if (e->new_body && smfi_replacebody(ctx, (unsigned char *)e->body,
 					    (int)e->body_len) != MI_SUCCESS)

@@ -305,8 +305,10 @@ option_named(const char *name, size_t *index_r)
 static bool
 goes_with(struct loading *l, const struct config_block *b, bool by_transport)
 {
-	static const char *const of_transport[] = { "transport", "return_path",
-						    "strip", "add", NULL };
+	static const char *const of_transport[] = {
+		"transport",	   "return_path", "tag_header", "labels_header",
+		"metadata_header", "strip",	  "add",	NULL
+	};
 	static const char *const of_api[] = { "mode", "api", NULL };
 	const char *const *names = by_transport ? of_api : of_transport;
 	char what[100];
@@ -336,6 +338,7 @@ finish_route(struct loading *l, const struct config_block *b,
 	r->route.handoff = r->by_transport ? ROUTE_TRANSPORT
 			   : r->queued	   ? ROUTE_QUEUED
 					   : ROUTE_DIRECT;
+	r->route.tracks = r->by_transport && c->tracking_url != NULL;
 	if (b != NULL && !goes_with(l, b, r->by_transport))
 		return;
 	if (r->by_transport && r->route.transport == NULL) {

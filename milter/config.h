@@ -55,6 +55,9 @@ struct config {
 	char *state_directory;
 	char *secret_file;
 	char *admin_secret;
+	char *resubmit; /* where Postfix takes copies */
+	char *tracking_url; /* NULL: nothing is tracked */
+	char *tracking_secret;
 	char *metrics_listen;	/* NULL: nowhere */
 	unsigned auth_failures; /* a minute, for each address; 0: no limit */
 	const struct dialect *dialect;

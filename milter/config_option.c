@@ -13,6 +13,7 @@
 #include "need.h"
 #include "policy/api.h"
 #include "policy/dialect.h"
+#include "policy/requeue.h"
 
 const char *const config_section_names[SECTIONS] = { "", "keys", "api",
 						     "route" };
@@ -59,6 +60,12 @@ const struct config_option config_options[] = {
 	  0, 604800, false, NO_WORDS },
 	{ SECTION_TOP, "log_level", TYPE_LOG_LEVEL, AT(log_level), "info", 0, 0,
 	  false, NO_WORDS },
+	{ SECTION_TOP, "resubmit", TYPE_SOCKET, AT(resubmit),
+	  "inet:10027@127.0.0.1", 0, 0, true, NO_WORDS },
+	{ SECTION_TOP, "tracking_url", TYPE_URL, AT(tracking_url), "", 0, 0,
+	  true, NO_WORDS },
+	{ SECTION_TOP, "tracking_secret", TYPE_PATH, AT(tracking_secret),
+	  "/etc/txmilter/tracking.secret", 0, 0, true, NO_WORDS },
 	{ SECTION_TOP, "store_size", TYPE_SIZE, AT(store_size), "256M", 1048576,
 	  1099511627776, true, NO_WORDS },
 	{ SECTION_KEYS,
@@ -132,6 +139,12 @@ const struct config_option config_options[] = {
 	  "", 0, 0, false, NO_WORDS },
 	{ SECTION_ROUTE, "return_path", TYPE_RETURN_PATH,
 	  ROUTE(route.return_path), "", 0, 0, false, NO_WORDS },
+	{ SECTION_ROUTE, "tag_header", TYPE_HEADER, ROUTE(route.tag_header), "",
+	  0, 0, false, NO_WORDS },
+	{ SECTION_ROUTE, "labels_header", TYPE_HEADER,
+	  ROUTE(route.labels_header), "", 0, 0, false, NO_WORDS },
+	{ SECTION_ROUTE, "metadata_header", TYPE_HEADER,
+	  ROUTE(route.metadata_header), "", 0, 0, false, NO_WORDS },
 	{ SECTION_ROUTE, "strip", TYPE_STRIP, ROUTE(route), "", 0, 0, false,
 	  NO_WORDS },
 	{ SECTION_ROUTE, "add", TYPE_ADD, ROUTE(route), "", 0, 0, false,
@@ -303,6 +316,31 @@ check_return_path(const char *value)
 		   : NULL;
 }
 
+/* RFC 5322, 2.2: printable ASCII but the colon. */
+static size_t
+field_name_len(const char *s)
+{
+	size_t n = 0;
+
+	while (s[n] > ' ' && s[n] <= '~' && s[n] != ':')
+		n++;
+	return n;
+}
+
+/* Those that have a meaning of their own stay what they are. */
+static const char *
+check_header(const char *value)
+{
+	if (value[field_name_len(value)] != '\0')
+		return "is not a header's name";
+	if (strncasecmp(value, REQUEUE_OWN_PREFIX,
+			strlen(REQUEUE_OWN_PREFIX)) == 0)
+		return "is a header of txmilter's own";
+	return strncasecmp(value, "X-", 2) != 0
+		   ? "must begin with X-, as headers without a meaning do"
+		   : NULL;
+}
+
 /* What is wrong with a text of that type; NULL: nothing. */
 static const char *
 check_text(const struct config_option *o, const char *value)
@@ -319,6 +357,7 @@ check_text(const struct config_option *o, const char *value)
 	return o->type == TYPE_URL	     ? check_url(value)
 	       : o->type == TYPE_TRANSPORT   ? check_transport(value)
 	       : o->type == TYPE_RETURN_PATH ? check_return_path(value)
+	       : o->type == TYPE_HEADER	     ? check_header(value)
 					     : NULL;
 }
 
@@ -340,17 +379,6 @@ set_text(const struct config_option *o, const char *value, char **at)
 }
 
 /* --- headers of a route --------------------------------------------------- */
-
-/* RFC 5322, 2.2: printable ASCII but the colon. */
-static size_t
-field_name_len(const char *s)
-{
-	size_t n = 0;
-
-	while (s[n] > ' ' && s[n] <= '~' && s[n] != ':')
-		n++;
-	return n;
-}
 
 static char *
 add_strip(const struct config_option *o, const char *value, struct route *r)
@@ -478,6 +506,7 @@ config_option_set(const struct config_option *o, const char *value, void *base)
 	case TYPE_URL:
 	case TYPE_TRANSPORT:
 	case TYPE_RETURN_PATH:
+	case TYPE_HEADER:
 		return set_text(o, value, at);
 	case TYPE_COUNT:
 	case TYPE_MILLISECONDS:
@@ -512,6 +541,7 @@ config_option_clear(const struct config_option *o, void *base)
 	case TYPE_URL:
 	case TYPE_TRANSPORT:
 	case TYPE_RETURN_PATH:
+	case TYPE_HEADER:
 		free(*(char **)at);
 		*(char **)at = NULL;
 		break;
@@ -545,6 +575,7 @@ config_option_equal(const struct config_option *o, const void *a, const void *b)
 	case TYPE_URL:
 	case TYPE_TRANSPORT:
 	case TYPE_RETURN_PATH:
+	case TYPE_HEADER:
 		return same_text(*(char *const *)x, *(char *const *)y);
 	case TYPE_COUNT:
 	case TYPE_MILLISECONDS:

@@ -26,6 +26,7 @@ enum config_type {
 	TYPE_URL,
 	TYPE_TRANSPORT,	   /* text, "name:nexthop" */
 	TYPE_RETURN_PATH,  /* text, an address with a token in it */
+	TYPE_HEADER,	   /* text, the name of a header */
 	TYPE_COUNT,	   /* unsigned */
 	TYPE_MILLISECONDS, /* unsigned, written 500ms, 20s, 10m, 24h */
 	TYPE_SECONDS,	   /* the same in seconds */

@@ -69,6 +69,9 @@ static bool
 fill(struct plan *p, const struct handoff *h)
 {
 	const struct identity *id = h->identity;
+	const char *api = h->outgoing->route->api;
+	/* A transport needs no key, and one that is not there is safe. */
+	bool no_key = id->local || api == NULL;
 
 	memcpy(p->submission, h->submission, sizeof(p->submission));
 	submission_content(h->outgoing, p->content);
@@ -78,8 +81,8 @@ fill(struct plan *p, const struct handoff *h)
 	return copy(p->queue_id, sizeof(p->queue_id), h->queue_id) &&
 	       copy(p->account, sizeof(p->account), id->account->id) &&
 	       copy(p->key_id, sizeof(p->key_id), id->key_id) &&
-	       copy(p->key, sizeof(p->key), id->local ? "" : id->key) &&
-	       copy(p->api, sizeof(p->api), h->outgoing->route->api) &&
+	       copy(p->key, sizeof(p->key), no_key ? "" : id->key) &&
+	       copy(p->api, sizeof(p->api), api != NULL ? api : "") &&
 	       copy(p->dialect, sizeof(p->dialect), h->dialect->name);
 }
 
@@ -102,6 +105,20 @@ take_over(struct plan *p, const struct api_batch *b)
 			r->state = PLAN_OPEN;
 			break;
 		}
+	}
+}
+
+/* Those that are not in the client's envelope, and that something is left to be
+ * done for, or said of. */
+static void
+add_recipients(struct edits *e, const struct plan *p)
+{
+	const struct outgoing *o = p->outgoing;
+
+	for (size_t i = 0; i < o->n_recipients; i++) {
+		if (o->recipients[i].kind != OUTGOING_TO &&
+		    p->recipients[i].state != PLAN_DONE)
+			edits_add_recipient(e, o->recipients[i].email);
 	}
 }
 
@@ -143,6 +160,7 @@ handoff_queue_rest(struct handoff *h, const struct api_batch *b)
 	h->edits = edits_new();
 	h->edits->route = agent_route(h->config->lmtp_socket);
 	requeue_to_api(h->message, h->edits);
+	add_recipients(h->edits, p);
 	if (fill(p, h) && seal(h, p)) {
 		h->kind = HANDOFF_QUEUED;
 	} else {

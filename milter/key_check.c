@@ -121,18 +121,32 @@ identity_user(const struct identity *id, char user_r[IDENTITY_USER_MAX + 1])
 		       id->subaccount[0] != '\0' ? "+" : "", id->subaccount);
 }
 
-void
-identity_hide_key(char *data, size_t data_len, const char *key)
+static void
+hide(char *data, size_t data_len, const char *what)
 {
-	size_t len = strlen(key);
+	size_t len = strlen(what);
 	char *end = data + data_len;
 
 	if (data == NULL || len == 0)
 		return;
-	while ((data = memmem(data, (size_t)(end - data), key, len)) != NULL) {
+	while ((data = memmem(data, (size_t)(end - data), what, len)) != NULL) {
 		memset(data, '*', len);
 		data += len;
 	}
+}
+
+/* Of "account:token" the token is the secret. One that is so short would be
+ * found everywhere. */
+#define SECRET_PART_MIN 4
+
+void
+identity_hide_key(char *data, size_t data_len, const char *key)
+{
+	const char *colon = strchr(key, ':');
+
+	hide(data, data_len, key);
+	if (colon != NULL && strlen(colon + 1) >= SECRET_PART_MIN)
+		hide(data, data_len, colon + 1);
 }
 
 /* --- life ----------------------------------------------------------------- */

@@ -15,6 +15,7 @@
 
 #include "api_service.h"
 #include "control.h"
+#include "crypto.h"
 
 struct config;
 struct dynbuf;
@@ -24,6 +25,7 @@ struct keystore;
 struct metrics;
 struct pool_wake;
 struct rate_limit;
+struct resubmit;
 struct sent_memory;
 struct crypto_seal;
 struct lmtp_agent;
@@ -41,7 +43,11 @@ struct services {
 	struct metrics *metrics;
 	struct rate_limit *limits;
 	struct api_services apis;
-	const struct crypto_seal *seal; /* of plans */
+	const struct crypto_seal *seal; /* of plans and copies */
+	/* Of links; 0 bytes: nothing is tracked. */
+	unsigned char tracking_key[CRYPTO_SECRET_MAX + 1];
+	size_t tracking_key_len;
+	struct resubmit *resubmit;
 	struct lmtp_agent *lmtp;
 	struct key_cache *key_cache;
 	struct key_check *keys;

@@ -8,10 +8,8 @@
 
 #include "smtp_reply.h"
 
-const struct api_format *const apis[] = {
-	&api_emaildelivery,
-	NULL,
-};
+#define API_ENTRY(name) &api_##name,
+const struct api_format *const apis[] = { APIS(API_ENTRY) NULL };
 
 const char *
 api_names(char dst[API_NAMES_SIZE])
@@ -150,6 +148,8 @@ api_head_add_basic(struct api_head *h, const char *user, size_t user_len,
 		return false;
 	base64 = g_base64_encode((const guchar *)pair, (gsize)n);
 	ok = api_head_add(h, "Authorization: Basic %s", base64);
+	if (ok)
+		(void)snprintf(h->basic, sizeof(h->basic), "%s", base64);
 	explicit_bzero(base64, strlen(base64));
 	explicit_bzero(pair, sizeof(pair));
 	g_free(base64);

@@ -56,6 +56,9 @@ struct api_head {
 	char path[API_PATH_MAX + 1]; /* below the API's URL, with its query */
 	char headers[API_HEADERS_MAX][API_HEADER_MAX + 1]; /* "Name: value" */
 	size_t n_headers;
+	/* What api_head_add_basic() wrote of the key, "" when it did not: an
+	 * API may say that back as well. */
+	char basic[API_HEADER_MAX + 1];
 };
 
 /* For `head`. False: it does not fit. */
@@ -69,16 +72,40 @@ bool api_head_add_basic(struct api_head *h, const char *user, size_t user_len,
 
 /* What a request may be made of beside the message: [api NAME]. */
 struct api_settings {
-	const char *consent_to_track; /* campaignmonitor */
-	/* flexmail: "name path" pairs of [api NAME] field, see there */
-	const struct api_field *fields;
+	/* campaignmonitor: one of api_consents; NULL: the first. Not owned. */
+	const char *consent_to_track;
+	/* flexmail: instead of its own */
+	struct api_field *fields;
 	size_t n_fields;
 };
 
+/* Where a value stands in the request. */
 struct api_field {
 	char *name;
-	char *path; /* of the member in the request: "content.text" */
+	char *path; /* of the member: "content.text" */
 };
+
+/* "Unchanged", ..., NULL. */
+extern const char *const api_consents[];
+
+/* Names of an API that is not public: what the format takes them for, and what
+ * [api NAME] may say instead. */
+#define API_FIELD_DEPTH_MAX 4
+#define API_FIELD_PATH_MAX 128
+struct api_field_row {
+	const char *name;
+	const char *path;
+	bool is_member; /* of each object in an array: a name without a dot */
+};
+extern const struct api_field_row api_flexmail_fields[];
+extern const size_t api_flexmail_n_fields;
+
+/* Letters, digits, '_', '-', and dots between the names of at most
+ * API_FIELD_DEPTH_MAX. */
+bool api_field_is_path(const char *path);
+/* The name of a field whose path is another's, or stands above or below it;
+ * NULL: they can all be written. */
+const char *api_flexmail_clash(const struct api_settings *s);
 
 /* How keys are checked with an API: GET. */
 struct api_keys {
@@ -105,7 +132,7 @@ struct api_format {
 		     const char *key, struct api_head *head_r);
 
 	/* What the API would refuse anyway, found out while the client can
-	 * still be told: o has been through feature_check(). False: refusal
+	 * still be told; judge() asks, after feature_check(). False: refusal
 	 * set, naming the header. NULL: nothing. */
 	bool (*fits)(const struct outgoing *o, struct smtp_reply *refusal);
 
@@ -119,7 +146,8 @@ struct api_format {
 			     const struct outgoing *o, struct dynbuf *out);
 
 	/* The status an answer should have had: some APIs say 200 and mean no,
-	 * or 400 and mean later. NULL: the one it has. */
+	 * or 400 and mean later. The body may be anything. NULL: the one it
+	 * has. */
 	unsigned (*true_status)(unsigned status, const char *body, size_t len);
 
 	/* The provider's own words in an answer, for the client; "" if none. */
@@ -130,7 +158,17 @@ struct api_format {
 				char id_r[API_ID_MAX + 1]);
 };
 
-extern const struct api_format api_emaildelivery;
+/* All there are; a new one is a row here and a file. */
+/* clang-format off */
+#define APIS(row) \
+	row(emaildelivery) \
+	row(sparkpost) \
+	row(campaignmonitor) \
+	row(flexmail) \
+	row(generic)
+/* clang-format on */
+#define API_DECLARE(name) extern const struct api_format api_##name;
+APIS(API_DECLARE)
 
 /* "emaildelivery, sparkpost, ...", for people. Returns dst. */
 #define API_NAMES_SIZE 128

@@ -4,15 +4,21 @@
  * answered {"tag":...,"to":...,"result":"ok"} without an id; errors are
  * {"title":...,"description":...}, the description being the useful one.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "account.h"
 #include "api.h"
+#include "api_write.h"
 #include "dynbuf.h"
+#include "html.h"
 #include "json_text.h"
 #include "outgoing.h"
 
 #define KEY_HEADER "X-Auth-APIKey"
+/* The API refuses longer tags, and other letters in them. */
+#define TAG_MAX 18
+#define TAG_LETTERS "._-"
 
 static bool
 head(const struct api_settings *s, const struct outgoing *o, const char *key,
@@ -22,6 +28,16 @@ head(const struct api_settings *s, const struct outgoing *o, const char *key,
 	(void)o;
 	return api_head_path(h, "/transactional/send") &&
 	       api_head_add(h, KEY_HEADER ": %s", key);
+}
+
+static bool
+fits(const struct outgoing *o, struct smtp_reply *refusal)
+{
+	char tag[TAG_MAX + 1];
+
+	if (o->tag != NULL && !api_tag(tag, TAG_MAX, o->tag, TAG_LETTERS, '-'))
+		return api_refuse_tag(o, refusal, TAG_MAX, "characters");
+	return api_fits_content(o, refusal);
 }
 
 static bool
@@ -40,6 +56,37 @@ add_optional(struct dynbuf *out, const char *name, const char *value)
 	return value == NULL || json_add_member(out, name, value);
 }
 
+/* One that does not fit was refused; it is not sent in part. */
+static bool
+add_tag(struct dynbuf *out, const char *text)
+{
+	char tag[TAG_MAX + 1];
+
+	return text == NULL || !api_tag(tag, TAG_MAX, text, TAG_LETTERS, '-') ||
+	       json_add_member(out, "tag", tag);
+}
+
+/* The API takes HTML, and HTML is made of the text that is alone. */
+static bool
+add_body(struct dynbuf *out, const struct outgoing *o)
+{
+	char *html;
+	size_t len;
+
+	if (o->html == NULL && o->text == NULL)
+		return true;
+	if (o->html != NULL) {
+		api_write_text(out, "body", o->html, o->html_len);
+		return !out->overflow;
+	}
+	html = html_of_text(o->text, o->text_len, o->text_is_flowed, &len);
+	if (html == NULL)
+		return false;
+	api_write_text(out, "body", html, len);
+	free(html);
+	return !out->overflow;
+}
+
 /* Absent members are left out: the API has a default for each. */
 static bool
 shared_piece(const struct api_settings *s, const struct outgoing *o,
@@ -52,17 +99,11 @@ shared_piece(const struct api_settings *s, const struct outgoing *o,
 	    !json_add_member(out, "returnpath", o->return_path) ||
 	    !add_optional(out, "subject", o->subject) ||
 	    !add_optional(out, "replyto", o->reply_to) ||
-	    !add_optional(out, "tag", o->tag) ||
-	    !add_optional(out, "route", o->route_id) ||
+	    !add_tag(out, o->tag) || !add_optional(out, "route", o->route_id) ||
 	    !add_optional(out, "template", o->template_id))
 		return false;
-	if (o->variables != NULL && (!dynbuf_adds(out, ",\"variables\":") ||
-				     !dynbuf_adds(out, o->variables)))
-		return false;
-	if (o->html != NULL && (!dynbuf_adds(out, ",\"body\":") ||
-				!json_add_string(out, o->html, o->html_len)))
-		return false;
-	return dynbuf_adds(out, "}");
+	api_write_json(out, "variables", o->variables);
+	return add_body(out, o) && dynbuf_adds(out, "}") && !out->overflow;
 }
 
 static void
@@ -146,6 +187,7 @@ const struct api_format api_emaildelivery = {
 	},
 	.keys = &keys,
 	.head = head,
+	.fits = fits,
 	.recipient_piece = recipient_piece,
 	.shared_piece = shared_piece,
 	.answer_text = answer_text,

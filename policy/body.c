@@ -460,7 +460,9 @@ body_end(struct body *b, char **text_r, size_t *len_r)
 	if (!b->text.full)
 		return BODY_NONE;
 	trace_change_fate(b->trace, kept, is_body,
-			  "a text part, as HTML: there is no HTML part");
+			  (b->wants & BODY_WANT_TEXT) != 0
+			      ? "a text part: there is no HTML part"
+			      : "a text part, as HTML: there is no HTML part");
 	*text_r = body_text_take(&b->text, len_r);
 	return BODY_TEXT;
 }

@@ -13,7 +13,16 @@
  * files, and the bytes as they came, so that another HTML part can be put in
  * the place of the old one. What is wanted is said before the body (body_want);
  * then it is read to its end, and every leaf that is none of the bodies is a
- * file: nothing is dropped.
+ * file: nothing is dropped but text, HTML and AMP leaves that are blank and not
+ * attached. What would be lost all the same is an error: an unknown
+ * Content-Transfer-Encoding, a multipart whose boundary is missing or does not
+ * occur, a file whose header has a line that is none.
+ *
+ * The text beside the HTML part is the first text/plain leaf before it, or
+ * behind it within the same multipart/alternative; elsewhere text behind the
+ * HTML is a footer or the like, and a file. Without BODY_WANT_TEXT what stands
+ * beside the HTML is dropped, for it says the same; without BODY_WANT_AMP an
+ * AMP leaf is a file.
  *
  * Bytes are decoded as they come (base64, quoted-printable), so what is kept
  * is the content and not its encoding; the charset is converted at the end.
@@ -36,8 +45,7 @@
 #define BODY_RAW_MAX (50 * 1024 * 1024)
 /* A file's name in UTF-8: SparkPost's bound, and that of file systems. */
 #define BODY_FILE_NAME_MAX 255
-
-/* RFC 5322 has no bound of its own for it; SparkPost takes it as a name. */
+/* SparkPost takes the Content-ID of an image as its name. */
 #define BODY_CONTENT_ID_MAX 255
 
 /* What is kept beside "HTML, else text"; each costs memory. */
@@ -45,9 +53,10 @@ enum body_want {
 	BODY_WANT_TEXT = 1,  /* the text part beside the HTML part */
 	BODY_WANT_AMP = 2,   /* text/x-amp-html */
 	BODY_WANT_FILES = 4, /* all other leaves, decoded */
-	BODY_WANT_RAW = 8,   /* the bytes as they came */
+	BODY_WANT_RAW = 8,   /* the bytes as they came, to the last */
 };
 
+/* BODY_DONE: nothing later can matter. With BODY_WANT_RAW it is never said. */
 enum body_status { BODY_MORE, BODY_DONE, BODY_ERROR };
 
 struct body;
@@ -77,8 +86,8 @@ enum body_kind body_end(struct body *b, char **text_r, size_t *len_r);
 
 /* The rest is asked for after body_end() gave no error. */
 
-/* The text part beside the HTML part as UTF-8, free(); NULL: there is none, or
- * it was not wanted. The same for AMP. */
+/* The text part beside the HTML part as UTF-8, free(); NULL: there is none, it
+ * was not wanted, or it was the body (BODY_TEXT). Once. The same for AMP. */
 char *body_take_text(struct body *b, size_t *len_r);
 char *body_take_amp(struct body *b, size_t *len_r);
 
@@ -88,21 +97,25 @@ bool body_amp_misplaced(const struct body *b);
 
 /* An attachment, an image, or any other leaf. */
 struct body_file {
-	/* As its headers say (RFC 2231, RFC 2047, raw UTF-8), without control
-	 * characters and path separators, cut to BODY_FILE_NAME_MAX; else
-	 * "attachment-N" with an ending that goes with its type. */
+	/* As its headers say (RFC 2231, RFC 2047, UTF-8, windows-1252), without
+	 * control characters, '_' for path separators, and cut to
+	 * BODY_FILE_NAME_MAX before its ending; else "attachment-N" with an
+	 * ending that goes with its type. UTF-8, never empty. */
 	char *name;
-	char *type; /* "text/csv; charset=utf-8": charset and method stay */
-	char *content_id; /* without its brackets; NULL: none */
+	/* "text/csv; charset=utf-8": charset and method stay. ASCII. */
+	char *type;
+	/* Without its brackets, UTF-8 without control characters; longer than
+	 * BODY_CONTENT_ID_MAX is an error. NULL: none. */
+	char *content_id;
 	/* Shown within the message: it has a Content-ID and is below a
 	 * multipart/related, or its disposition says inline and it is no
 	 * text. */
 	bool is_inline;
-	char *data; /* decoded */
+	char *data; /* decoded, in the charset it came in; a NUL behind it */
 	size_t len;
 };
 
-/* Theirs who asks; each member and the array free(). Once. */
+/* In the order of the message. Theirs who asks: body_files_free(). Once. */
 size_t body_take_files(struct body *b, struct body_file **files_r);
 void body_files_free(struct body_file **files, size_t n);
 
@@ -110,9 +123,13 @@ void body_files_free(struct body_file **files, size_t n);
 const char *body_raw(const struct body *b, size_t *len_r);
 
 /* Where the HTML body (or the text body, when there is no HTML) is in these
- * bytes. False: there is none. */
+ * bytes, after body_end(). False: there is none. bytes[0, begin), a header
+ * block, an empty line and other HTML, and bytes[end, len) are the message with
+ * that in its place. */
 struct body_place {
-	size_t begin;	/* of its header block; 0 when it has none here */
+	/* Of its header block, right behind the delimiter line; 0 when it is
+	 * the message. */
+	size_t begin;
 	size_t content; /* of what it holds, still encoded */
 	size_t end;	/* behind it; the line end before the boundary is not in
 			   it */
@@ -132,7 +149,8 @@ bool body_is_flowed(const struct body *b);
 /* Why the message cannot be taken, naming the header; NULL when it can. */
 const char *body_error(const struct body *b);
 
-/* True when the error is that the part is larger than BODY_KEPT_MAX. */
+/* True when the error is that something is larger than BODY_KEPT_MAX,
+ * BODY_FILES_MAX or BODY_RAW_MAX. */
 bool body_too_large(const struct body *b);
 
 /* What may explain BODY_NONE (mime_problem, or what was dropped). */

@@ -14,6 +14,8 @@
 struct body_decoder {
 	enum mime_encoding encoding;
 	GMimeEncoding base64;
+	bool padded; /* base64: behind a padding, */
+	bool over;   /* and what follows is none */
 	struct quoted_printable quoted;
 };
 
@@ -38,15 +40,77 @@ void
 body_decoder_begin(struct body_decoder *d, enum mime_encoding encoding)
 {
 	d->encoding = encoding;
+	d->padded = false;
+	d->over = false;
 	d->quoted = (struct quoted_printable){ 0 };
 	g_mime_encoding_init_decode(&d->base64, GMIME_CONTENT_ENCODING_BASE64);
+}
+
+static bool
+is_base64(char c)
+{
+	return g_ascii_isalnum(c) || c == '+' || c == '/';
+}
+
+/* What is held back, as if the padding were complete; how many bytes. */
+static size_t
+flush_base64(struct body_decoder *d, char *dst)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < 3 && d->base64.state != 0; i++)
+		n += g_mime_encoding_step(&d->base64, "=", 1, dst + n);
+	d->padded = true;
+	return n;
+}
+
+/* Where base64 begins again behind a padding, or the end. */
+static const char *
+skip_padding(struct body_decoder *d, const char *data, const char *end)
+{
+	while (data < end && (*data == '=' || g_ascii_isspace(*data)))
+		data++;
+	if (data < end && is_base64(*data)) {
+		g_mime_encoding_init_decode(&d->base64,
+					    GMIME_CONTENT_ENCODING_BASE64);
+		d->padded = false;
+	}
+	d->over = data < end && d->padded;
+	return data;
+}
+
+/* GMime's decoder ends at the first padding. Who encodes a file in pieces and
+ * joins them has one in the middle; but what else may stand there, a footer or
+ * a broken delimiter, is not of the file. */
+static size_t
+decode_base64(struct body_decoder *d, const char *data, size_t len, char *dst)
+{
+	const char *end = data + len;
+	char *out = dst;
+
+	while (data < end && !d->over) {
+		const char *padding, *stop;
+
+		if (d->padded) {
+			data = skip_padding(d, data, end);
+			continue;
+		}
+		padding = memchr(data, '=', (size_t)(end - data));
+		stop = padding != NULL ? padding : end;
+		out += g_mime_encoding_step(&d->base64, data,
+					    (size_t)(stop - data), out);
+		if (padding != NULL)
+			out += flush_base64(d, out);
+		data = stop;
+	}
+	return (size_t)(out - dst);
 }
 
 static size_t
 decode(struct body_decoder *d, const char *data, size_t len, char *dst)
 {
 	if (d->encoding == MIME_BASE64)
-		return g_mime_encoding_step(&d->base64, data, len, dst);
+		return decode_base64(d, data, len, dst);
 	if (d->encoding == MIME_QUOTED_PRINTABLE)
 		return quoted_printable_decode(&d->quoted, data, len, dst);
 	memcpy(dst, data, len);
@@ -76,11 +140,6 @@ body_decoder_add(struct body_decoder *d, const char *data, size_t len,
 bool
 body_decoder_end(struct body_decoder *d, struct dynbuf *out)
 {
-	if (d->encoding != MIME_BASE64)
-		return true;
-	for (int i = 0; i < 3 && d->base64.state != 0; i++) {
-		if (!body_decoder_add(d, "=", 1, out))
-			return false;
-	}
-	return true;
+	return d->encoding != MIME_BASE64 || d->padded ||
+	       body_decoder_add(d, "=", 1, out);
 }

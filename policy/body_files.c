@@ -9,11 +9,8 @@
 #include "body_decoder.h"
 #include "body_text.h"
 #include "dynbuf.h"
+#include "file_name.h"
 #include "mime.h"
-#include "utf8.h"
-
-/* An ending as long as this is kept when a name is cut. */
-#define ENDING_MAX 16
 
 struct body_files {
 	struct body_file *files;
@@ -21,57 +18,6 @@ struct body_files {
 	size_t bytes;	    /* of all that are complete */
 	struct dynbuf data; /* of the open one */
 	bool may_be_blank;  /* the open one is dropped then */
-};
-
-/* What a file without a name is called, by its type. */
-static const struct {
-	const char *type;
-	const char *ending;
-} endings[] = {
-	{ "application/gzip", "gz" },
-	{ "application/json", "json" },
-	{ "application/msword", "doc" },
-	{ "application/pdf", "pdf" },
-	{ "application/pgp-signature", "asc" },
-	{ "application/pkcs7-mime", "p7m" },
-	{ "application/pkcs7-signature", "p7s" },
-	{ "application/rtf", "rtf" },
-	{ "application/vnd.ms-excel", "xls" },
-	{ "application/vnd.ms-powerpoint", "ppt" },
-	{ "application/vnd.openxmlformats-officedocument."
-	  "presentationml.presentation",
-	  "pptx" },
-	{ "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-	  "xlsx" },
-	{ "application/vnd.openxmlformats-officedocument."
-	  "wordprocessingml.document",
-	  "docx" },
-	{ "application/x-pkcs7-mime", "p7m" },
-	{ "application/x-pkcs7-signature", "p7s" },
-	{ "application/xml", "xml" },
-	{ "application/zip", "zip" },
-	{ "audio/mpeg", "mp3" },
-	{ "image/bmp", "bmp" },
-	{ "image/gif", "gif" },
-	{ "image/jpeg", "jpg" },
-	{ "image/jpg", "jpg" },
-	{ "image/png", "png" },
-	{ "image/svg+xml", "svg" },
-	{ "image/tiff", "tif" },
-	{ "image/webp", "webp" },
-	{ "message/delivery-status", "txt" },
-	{ "message/global", "eml" },
-	{ "message/rfc822", "eml" },
-	{ "text/calendar", "ics" },
-	{ "text/csv", "csv" },
-	{ "text/html", "html" },
-	{ "text/plain", "txt" },
-	{ "text/rtf", "rtf" },
-	{ "text/vcard", "vcf" },
-	{ "text/x-amp-html", "html" },
-	{ "text/x-vcard", "vcf" },
-	{ "text/xml", "xml" },
-	{ "video/mp4", "mp4" },
 };
 
 struct body_files *
@@ -126,111 +72,17 @@ must(char *s)
 	return s;
 }
 
-static bool
-is_separator(char c)
-{
-	return c == '/' || c == '\\';
-}
-
-/* Bytes of the character at s, and whether it may stand in a name. */
-static size_t
-char_at(const char *s, size_t len, bool *good_r)
-{
-	size_t n = utf8_char_len(s, len);
-
-	*good_r = n > 0 && utf8_is_printable(s, n);
-	return n > 0 ? n : 1;
-}
-
-/* In place: without control characters, a low line for a path separator, no
- * blanks at its ends. */
-static void
-clean(char *s)
-{
-	size_t len = strlen(s);
-	size_t n = 0;
-
-	for (size_t i = 0, k; i < len; i += k) {
-		bool good;
-
-		if (s[i] == '\t')
-			s[i] = ' ';
-		k = char_at(s + i, len - i, &good);
-		if (!good || (n == 0 && s[i] == ' '))
-			continue;
-		memmove(s + n, s + i, k);
-		if (is_separator(s[n]))
-			s[n] = '_';
-		n += k;
-	}
-	while (n > 0 && s[n - 1] == ' ')
-		n--;
-	s[n] = '\0';
-}
-
-/* Where a cut at n falls between two characters. */
-static size_t
-whole_chars(const char *s, size_t n)
-{
-	while (n > 0 && ((unsigned char)s[n] & 0xc0) == 0x80)
-		n--;
-	return n;
-}
-
-/* Its end stays: a name must not lose the ending that says what it is. */
-static void
-cut(char *s)
-{
-	size_t len = strlen(s);
-	const char *dot = strrchr(s, '.');
-	size_t ending = dot != NULL ? len - (size_t)(dot - s) : 0;
-	size_t stem;
-
-	if (len <= BODY_FILE_NAME_MAX)
-		return;
-	if (ending > ENDING_MAX)
-		ending = 0;
-	stem = whole_chars(s, BODY_FILE_NAME_MAX - ending);
-	memmove(s + stem, s + len - ending, ending + 1);
-}
-
-/* "." and ".." are directories. */
-static bool
-is_name(const char *s)
-{
-	return s[strspn(s, ".")] != '\0';
-}
-
-static const char *
-ending_for(const struct mime_part *part)
-{
-	size_t n = strlen(part->type);
-
-	for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
-		const char *type = endings[i].type;
-
-		if (strncmp(type, part->type, n) == 0 && type[n] == '/' &&
-		    strcmp(type + n + 1, part->subtype) == 0)
-			return endings[i].ending;
-	}
-	return strcmp(part->type, "text") == 0 ? "txt" : "bin";
-}
-
 static char *
 name_for(const struct mime_part *part, size_t number)
 {
 	char *name = mime_file_name(part);
 	char made_up[64];
 
-	if (name != NULL) {
-		clean(name);
-		cut(name);
-		if (is_name(name))
-			return name;
-		free(name);
-	}
+	if (name != NULL && file_name_make_safe(name, BODY_FILE_NAME_MAX))
+		return name;
+	free(name);
 	(void)snprintf(made_up, sizeof(made_up), "attachment-%zu.%s", number,
-		       ending_for(part));
+		       file_name_ending(part->type, part->subtype));
 	return must(strdup(made_up));
 }
 
@@ -290,7 +142,7 @@ id_for(const struct mime_part *part)
 		return NULL;
 	s += strspn(s, " \t<");
 	id = must(strndup(s, strcspn(s, ">")));
-	clean(id);
+	file_name_printable(id);
 	if (*id != '\0')
 		return id;
 	free(id);
@@ -328,6 +180,15 @@ grow(struct body_files *f)
 	return &f->files[f->n++];
 }
 
+/* The rest of its header would be read as the file. */
+static bool
+is_broken(const struct mime_part *part)
+{
+	return part->broken &&
+	       (part->type_field != NULL || part->disposition_field != NULL ||
+		part->encoding != MIME_IDENTITY);
+}
+
 bool
 body_files_begin(struct body_files *f, const struct mime_part *part,
 		 const char **why_r)
@@ -336,6 +197,10 @@ body_files_begin(struct body_files *f, const struct mime_part *part,
 
 	if (part->encoding == MIME_UNKNOWN_ENCODING) {
 		*why_r = "Content-Transfer-Encoding: not a known encoding";
+		return false;
+	}
+	if (is_broken(part)) {
+		*why_r = "A part's header has a line that is no header";
 		return false;
 	}
 	file = grow(f);

@@ -12,12 +12,8 @@
 #include "smtp_reply.h"
 #include "standard_headers.h"
 
-const struct dialect *const dialects[] = {
-	&dialect_auto,
-	&dialect_emaildelivery,
-	&dialect_sparkpost,
-	NULL,
-};
+#define DIALECT_ENTRY(name) &dialect_##name,
+const struct dialect *const dialects[] = { DIALECTS(DIALECT_ENTRY) NULL };
 
 const char *
 dialect_names(char dst[DIALECT_NAMES_SIZE])

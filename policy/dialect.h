@@ -98,9 +98,17 @@ struct dialect {
 	bool html_only;	   /* of the body what outgoing's html holds */
 };
 
-extern const struct dialect dialect_auto;
-extern const struct dialect dialect_emaildelivery;
-extern const struct dialect dialect_sparkpost;
+/* All there are; a new one is a row here and a file. */
+/* clang-format off */
+#define DIALECTS(row) \
+	row(auto) \
+	row(emaildelivery) \
+	row(flexmail) \
+	row(campaignmonitor) \
+	row(sparkpost)
+/* clang-format on */
+#define DIALECT_DECLARE(name) extern const struct dialect dialect_##name;
+DIALECTS(DIALECT_DECLARE)
 
 /* NULL when there is no such dialect. */
 const struct dialect *dialect_find(const char *name);

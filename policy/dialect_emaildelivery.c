@@ -11,7 +11,6 @@
 #include "account.h"
 #include "body.h"
 #include "dialect.h"
-#include "dynbuf.h"
 #include "html.h"
 #include "json_text.h"
 #include "message.h"
@@ -27,8 +26,6 @@
 #define TAG_MAX 18
 /* Not documented; ids are 22 characters. */
 #define TEMPLATE_ID_MAX 128
-/* Escaped text may be six times the text. */
-#define HTML_MAX (6 * BODY_KEPT_MAX)
 
 static bool
 read_route(struct reading *r, const char *name, const char *value, size_t len)
@@ -133,27 +130,12 @@ static const struct header_rule rules[] = {
 };
 
 static bool
-text_to_html(struct outgoing *o, const char *text, size_t len, bool flowed)
-{
-	struct dynbuf html;
-
-	dynbuf_init(&html, HTML_MAX);
-	if (!html_from_text(&html, text, len, flowed)) {
-		dynbuf_clear(&html);
-		return false;
-	}
-	o->html = dynbuf_steal(&html, &o->html_len);
-	return true;
-}
-
-static bool
 read_body(struct reading *r, struct message *m)
 {
 	struct body *b = message_body_state(m);
 	struct outgoing *o = r->outgoing;
 	size_t len;
 	char *text;
-	bool ok;
 
 	switch (message_take_body(m, &text, &len)) {
 	case BODY_HTML:
@@ -161,12 +143,13 @@ read_body(struct reading *r, struct message *m)
 		o->html_len = len;
 		return true;
 	case BODY_TEXT:
-		ok = text_to_html(o, text, len, body_is_flowed(b));
+		o->html =
+		    html_of_text(text, len, body_is_flowed(b), &o->html_len);
 		free(text);
-		if (!ok)
+		if (o->html == NULL)
 			smtp_reply_set(r->refusal, 552, "5.3.4",
 				       "The message text is too large");
-		return ok;
+		return o->html != NULL;
 	case BODY_NONE:
 	default:
 		if (o->template_id != NULL && body_error(b) == NULL)

@@ -36,6 +36,9 @@ edits_free(struct edits **ep)
 		free(e->headers[i].value);
 	}
 	free(e->headers);
+	for (size_t i = 0; i < e->n_recipients; i++)
+		free(e->recipients[i]);
+	free(e->recipients);
 	free(e->sender);
 	free(e->body);
 	free(e->route);
@@ -43,19 +46,23 @@ edits_free(struct edits **ep)
 	*ep = NULL;
 }
 
+/* For one more than n. A power of two: there is no room left behind it. */
+static void *
+grow(void *v, size_t n, size_t size)
+{
+	if ((n & (n - 1)) != 0)
+		return v;
+	v = reallocarray(v, n > 0 ? 2 * n : 1, size);
+	if (v == NULL)
+		abort();
+	return v;
+}
+
 static void
 append(struct edits *e, enum edit_kind kind, const char *name, unsigned index,
        const char *value)
 {
-	/* A power of two: there is no room left behind it. */
-	if ((e->n_headers & (e->n_headers - 1)) == 0) {
-		size_t room = e->n_headers > 0 ? 2 * e->n_headers : 1;
-
-		e->headers =
-		    reallocarray(e->headers, room, sizeof(*e->headers));
-		if (e->headers == NULL)
-			abort();
-	}
+	e->headers = grow(e->headers, e->n_headers, sizeof(*e->headers));
 	e->headers[e->n_headers++] = (struct header_edit){
 		.kind = kind,
 		.name = copy(name),
@@ -81,4 +88,12 @@ void
 edits_add(struct edits *e, const char *name, const char *value)
 {
 	append(e, EDIT_ADD, name, 0, value);
+}
+
+void
+edits_add_recipient(struct edits *e, const char *address)
+{
+	e->recipients =
+	    grow(e->recipients, e->n_recipients, sizeof(*e->recipients));
+	e->recipients[e->n_recipients++] = copy(address);
 }

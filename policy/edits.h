@@ -24,7 +24,9 @@ struct header_edit {
 struct edits {
 	struct header_edit *headers;
 	size_t n_headers;
-	char *sender;  /* the new envelope sender, no brackets; NULL: stays */
+	char *sender; /* the new envelope sender, no brackets; NULL: stays */
+	char **recipients; /* more of the envelope, without brackets */
+	size_t n_recipients;
 	bool new_body; /* else it stays as it is, byte by byte */
 	char *body;    /* with CRLF line ends */
 	size_t body_len;
@@ -39,5 +41,6 @@ void edits_delete(struct edits *e, const char *name, unsigned index);
 void edits_change(struct edits *e, const char *name, unsigned index,
 		  const char *value);
 void edits_add(struct edits *e, const char *name, const char *value);
+void edits_add_recipient(struct edits *e, const char *address);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api.h"
+#include "html_links.h"
 #include "outgoing.h"
 #include "route.h"
 #include "smtp_reply.h"
@@ -42,9 +43,9 @@ const char *const support_names[] = {
 };
 
 const unsigned char feature_of_transport[FEATURES] = {
-	[FEATURE_TAG] = SUPPORT_DONE,
-	[FEATURE_LABELS] = SUPPORT_DONE,
-	[FEATURE_METADATA] = SUPPORT_DONE,
+	[FEATURE_TAG] = SUPPORT_PASSED,
+	[FEATURE_LABELS] = SUPPORT_PASSED,
+	[FEATURE_METADATA] = SUPPORT_PASSED,
 	[FEATURE_OPEN_TRACKING] = SUPPORT_DONE,
 	[FEATURE_CLICK_TRACKING] = SUPPORT_DONE,
 	[FEATURE_INLINE_CSS] = SUPPORT_REFUSED,
@@ -66,14 +67,39 @@ const unsigned char feature_of_transport[FEATURES] = {
 	[FEATURE_ARCHIVE] = SUPPORT_DONE,
 };
 
+/* What the row says, unless the route was not told how, or there is nothing to
+ * do. */
+static enum support
+transport_support(const struct outgoing *o, enum feature f)
+{
+	const struct route *r = o->route;
+	enum support row = (enum support)feature_of_transport[f];
+
+	switch (f) {
+	case FEATURE_TAG:
+		return r->tag_header != NULL ? row : SUPPORT_IGNORED;
+	case FEATURE_LABELS:
+		return r->labels_header != NULL ? row : SUPPORT_IGNORED;
+	case FEATURE_METADATA:
+		return r->metadata_header != NULL ? row : SUPPORT_IGNORED;
+	case FEATURE_OPEN_TRACKING:
+	case FEATURE_CLICK_TRACKING:
+		return r->tracks ? row : SUPPORT_REFUSED;
+	case FEATURE_INLINE_CSS:
+		return o->html != NULL && html_has_style(o->html, o->html_len)
+			   ? row
+			   : SUPPORT_DONE;
+	default:
+		return row;
+	}
+}
+
 enum support
 feature_support(const struct outgoing *o, enum feature f)
 {
-	const struct route *r = o->route;
-
-	return (enum support)(r->handoff == ROUTE_TRANSPORT
-				  ? feature_of_transport[f]
-				  : r->format->support[f]);
+	return o->route->handoff == ROUTE_TRANSPORT
+		   ? transport_support(o, f)
+		   : (enum support)o->route->format->support[f];
 }
 
 /* The route as the client knows it. */

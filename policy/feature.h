@@ -52,7 +52,10 @@ enum support {
 extern const char *const feature_names[FEATURES];
 extern const char *const support_names[];
 
-/* What a transport route does. */
+/* What a transport route does: with tag, labels and metadata where it has a
+ * header for them, else they are ignored; with tracking where there is a
+ * tracking host, else it is refused; CSS is refused only where there is some to
+ * be inlined. */
 extern const unsigned char feature_of_transport[FEATURES];
 
 struct outgoing;

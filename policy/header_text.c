@@ -418,12 +418,23 @@ add_words(GString *out, const char *name, size_t len)
 	}
 }
 
+/* For free(). */
+static char *
+steal(GString *out)
+{
+	char *text = strdup(out->str);
+
+	if (text == NULL)
+		abort();
+	g_string_free(out, TRUE);
+	return text;
+}
+
 char *
 header_phrase(const char *name)
 {
 	size_t len = strlen(name);
 	GString *out = g_string_sized_new(len + 16);
-	char *text;
 
 	if (!is_plain_phrase(name, len))
 		add_words(out, name, len);
@@ -431,9 +442,18 @@ header_phrase(const char *name)
 		g_string_append(out, name);
 	else
 		add_quoted(out, name);
-	text = strdup(out->str);
-	if (text == NULL)
-		abort();
-	g_string_free(out, TRUE);
-	return text;
+	return steal(out);
+}
+
+char *
+header_value(const char *text)
+{
+	size_t len = strlen(text);
+	GString *out = g_string_sized_new(len + 16);
+
+	if (is_plain_phrase(text, len))
+		g_string_append(out, text);
+	else
+		add_words(out, text, len);
+	return steal(out);
 }

@@ -50,6 +50,10 @@ char *header_words(const char *text);
  * a blank; no word is cut within a character. */
 char *header_phrase(const char *name);
 
+/* A text as the value of a header that is not read word by word, as Subject: as
+ * it is, or as RFC 2047 words as above. free(). */
+char *header_value(const char *text);
+
 /* The raw value on one line: each fold one space, trimmed, nothing decoded.
  * free(). The length in *len_r, for a value may hold NUL. */
 char *header_unfold(const char *raw, size_t len, size_t *len_r);

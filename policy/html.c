@@ -101,3 +101,15 @@ html_from_text(struct dynbuf *out, const char *text, size_t len, bool flowed)
 	}
 	return true;
 }
+
+char *
+html_of_text(const char *text, size_t len, bool flowed, size_t *len_r)
+{
+	struct dynbuf html;
+
+	dynbuf_init(&html, HTML_OF_TEXT_MAX);
+	if (html_from_text(&html, text, len, flowed))
+		return dynbuf_steal(&html, len_r);
+	dynbuf_clear(&html);
+	return NULL;
+}

@@ -22,4 +22,9 @@ bool html_escape(struct dynbuf *out, const char *s, size_t len);
 bool html_from_text(struct dynbuf *out, const char *text, size_t len,
 		    bool flowed);
 
+/* The HTML of a text as a string, free(); NULL when it is over
+ * HTML_OF_TEXT_MAX. */
+#define HTML_OF_TEXT_MAX (64 * 1024 * 1024)
+char *html_of_text(const char *text, size_t len, bool flowed, size_t *len_r);
+
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "account.h"
+#include "api.h"
 #include "dialect.h"
 #include "message.h"
 #include "outgoing.h"
@@ -78,6 +79,19 @@ is_few(const struct message *m, const struct dialect *d,
 	return false;
 }
 
+/* By a route that is not known nothing can be said. */
+static bool
+can_go(const struct outgoing *o, struct smtp_reply *reply)
+{
+	const struct route *r = o->route;
+
+	if (r == NULL)
+		return true;
+	return feature_check(o, reply) &&
+	       (r->handoff == ROUTE_TRANSPORT || r->format->fits == NULL ||
+		r->format->fits(o, reply));
+}
+
 void
 judge(struct message *m, const struct account *account,
       const struct dialect *dialect, const struct route_list *routes,
@@ -111,8 +125,7 @@ judge(struct message *m, const struct account *account,
 		return;
 	}
 	v->outgoing->route = route_find(routes, v->outgoing->route_id);
-	if (v->outgoing->route != NULL &&
-	    !feature_check(v->outgoing, &v->reply)) {
+	if (!can_go(v->outgoing, &v->reply)) {
 		outgoing_free(&v->outgoing);
 		return;
 	}

@@ -17,10 +17,8 @@
 #include "dynbuf.h"
 #include "header_text.h"
 #include "mime_field.h"
+#include "mime_levels.h"
 #include "mime_parameter.h"
-
-/* "--" boundary "--" and blanks that some mailers add. */
-#define DELIMITER_LINE_MAX (MIME_BOUNDARY_MAX + 64)
 
 enum state {
 	STATE_START,   /* the message's own header fields */
@@ -28,19 +26,6 @@ enum state {
 	STATE_LEAF,    /* a part's body */
 	STATE_BETWEEN, /* preamble, epilogue, or what nobody wants */
 	STATE_OVER,
-};
-
-/* A multipart that is open. */
-struct level {
-	char *boundary;
-	size_t len;
-	bool digest;
-	bool attachment;
-	bool related;		    /* it is, or it is below one */
-	bool alternative;	    /* it is one */
-	unsigned alternative_above; /* see struct mime_part */
-	bool begun;		    /* a delimiter of it was seen */
-	bool text;		    /* there is text before the first one */
 };
 
 enum field { FIELD_TYPE, FIELD_ENCODING, FIELD_DISPOSITION, FIELD_ID, FIELDS };
@@ -57,12 +42,12 @@ struct mime {
 	void *arg;
 	enum state state;
 	enum mime_status status;
-	struct level levels[MIME_DEPTH_MAX];
-	unsigned depth;
+	struct mime_levels levels;
 	int entities; /* leaves and multiparts */
 	unsigned leaves;
 	size_t at;    /* bytes of the body taken, with the line at hand */
 	size_t begin; /* where the header being read begins */
+	bool broken;  /* it ended at a line that is none */
 
 	char *fields[FIELDS]; /* of the header being read, unfolded */
 	struct dynbuf header; /* the block, raw */
@@ -78,7 +63,7 @@ struct mime {
 	bool wanted;
 
 	const char *problem;
-	const char *lost;
+	const char *lost; /* see mime_lost() */
 	char error[160];
 };
 
@@ -93,7 +78,7 @@ mime_new(const struct mime_sink *sink, void *arg)
 	m->arg = arg;
 	m->status = MIME_MORE;
 	dynbuf_init(&m->header, MIME_PART_HEADER_MAX);
-	dynbuf_init(&m->line, DELIMITER_LINE_MAX);
+	dynbuf_init(&m->line, MIME_DELIMITER_MAX);
 	return m;
 }
 
@@ -106,19 +91,6 @@ clear_fields(struct mime *m)
 	}
 }
 
-static void
-pop_levels(struct mime *m, unsigned depth)
-{
-	while (m->depth > depth) {
-		const struct level *l = &m->levels[--m->depth];
-
-		if (!l->begun && l->text && m->lost == NULL)
-			m->lost = "Content-Type: multipart whose boundary does "
-				  "not occur";
-		free(l->boundary);
-	}
-}
-
 void
 mime_free(struct mime **mp)
 {
@@ -126,7 +98,7 @@ mime_free(struct mime **mp)
 
 	if (m == NULL)
 		return;
-	pop_levels(m, 0);
+	mime_levels_pop(&m->levels, 0);
 	clear_fields(m);
 	dynbuf_clear(&m->header);
 	dynbuf_clear(&m->line);
@@ -292,37 +264,6 @@ end_leaf(struct mime *m)
 	mime_type_clear(&m->type);
 }
 
-/* The multipart that the next part is in; one that is nothing at the top. */
-static const struct level *
-parent(const struct mime *m)
-{
-	static const struct level none;
-
-	return m->depth > 0 ? &m->levels[m->depth - 1] : &none;
-}
-
-static void
-push_level(struct mime *m, struct mime_type *t, bool attachment)
-{
-	bool alternative = strcmp(t->subtype, "alternative") == 0;
-	unsigned above = parent(m)->alternative_above;
-
-	if (above == 0 && alternative)
-		above = (unsigned)m->entities;
-	m->levels[m->depth] = (struct level){
-		.boundary = t->boundary,
-		.len = strlen(t->boundary),
-		.digest = strcmp(t->subtype, "digest") == 0,
-		.attachment = attachment,
-		.related =
-		    parent(m)->related || strcmp(t->subtype, "related") == 0,
-		.alternative = alternative,
-		.alternative_above = above,
-	};
-	m->depth++;
-	t->boundary = NULL;
-}
-
 /* What follows is not looked at when this returns without a new level: bytes
  * up to the next delimiter of a level that is open. */
 static void
@@ -343,18 +284,18 @@ begin_multipart(struct mime *m, struct mime_type *t, bool attachment)
 		     MIME_BOUNDARY_MAX);
 		return;
 	}
-	if (m->depth >= MIME_DEPTH_MAX) {
+	if (m->levels.depth >= MIME_DEPTH_MAX) {
 		fail(m, "MIME parts nested deeper than %d", MIME_DEPTH_MAX);
 		return;
 	}
-	push_level(m, t, attachment);
+	mime_levels_push(&m->levels, t, attachment, (unsigned)m->entities);
 }
 
 static void
 begin_leaf(struct mime *m, bool attachment, size_t content)
 {
 	const char *encoding = m->fields[FIELD_ENCODING];
-	const char *disposition = m->fields[FIELD_DISPOSITION];
+	const struct mime_level *above = mime_levels_top(&m->levels);
 
 	m->leaves++;
 	m->part = (struct mime_part){
@@ -364,25 +305,30 @@ begin_leaf(struct mime *m, bool attachment, size_t content)
 		.attachment = attachment,
 		.flowed = m->type.flowed,
 		.encoding = mime_encoding_parse(encoding ? encoding : ""),
-		.depth = m->depth,
-		.in_alternative = parent(m)->alternative,
-		.alternative = parent(m)->alternative_above,
-		.related = parent(m)->related,
+		.depth = m->levels.depth,
+		.broken = m->broken,
+		.in_alternative = above->alternative,
+		.alternative = above->alternative_above,
+		.related = above->related,
 		.begin = m->begin,
 		.content = content,
 		.type_field = m->fields[FIELD_TYPE],
-		.disposition_field = disposition,
+		.disposition_field = m->fields[FIELD_DISPOSITION],
 		.id_field = m->fields[FIELD_ID],
 	};
 	m->wanted = m->sink->begin(m->arg, &m->part) == MIME_WANT_BODY;
+	m->part.type_field = NULL;
+	m->part.disposition_field = NULL;
+	m->part.id_field = NULL;
 	m->state = STATE_LEAF;
 }
 
 static void
 read_type(struct mime *m)
 {
-	const char *by_default =
-	    parent(m)->digest ? "message/rfc822" : "text/plain";
+	const char *by_default = mime_levels_top(&m->levels)->digest
+				     ? "message/rfc822"
+				     : "text/plain";
 
 	if (m->fields[FIELD_TYPE] != NULL)
 		mime_type_parse(m->fields[FIELD_TYPE], &m->type);
@@ -406,7 +352,7 @@ begin_entity(struct mime *m, size_t content)
 		return;
 	}
 	read_type(m);
-	attachment = parent(m)->attachment ||
+	attachment = mime_levels_top(&m->levels)->attachment ||
 		     (disposition != NULL &&
 		      mime_disposition_is_attachment(disposition));
 	if (strcmp(m->type.type, "multipart") == 0) {
@@ -420,32 +366,6 @@ begin_entity(struct mime *m, size_t content)
 
 /* --- delimiters ----------------------------------------------------------- */
 
-/* The level whose delimiter the line is, counted from 1; 0 when it is none. */
-static unsigned
-match_delimiter(const struct mime *m, const char *line, size_t len,
-		bool *close_r)
-{
-	if (len > DELIMITER_LINE_MAX)
-		return 0;
-	while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r' ||
-			   is_blank(line[len - 1])))
-		len--;
-	if (len < 3 || line[0] != '-' || line[1] != '-')
-		return 0;
-	line += 2;
-	len -= 2;
-	for (unsigned i = m->depth; i > 0; i--) {
-		const struct level *l = &m->levels[i - 1];
-
-		*close_r = len == l->len + 2;
-		if ((len == l->len || *close_r) &&
-		    memcmp(line, l->boundary, l->len) == 0 &&
-		    (!*close_r || memcmp(line + l->len, "--", 2) == 0))
-			return i;
-	}
-	return 0;
-}
-
 /* A part of level `depth` is over, and with it all that is open inside. */
 static void
 at_delimiter(struct mime *m, unsigned depth, bool close)
@@ -454,18 +374,18 @@ at_delimiter(struct mime *m, unsigned depth, bool close)
 	end_leaf(m);
 	if (m->state == STATE_OVER)
 		return;
-	pop_levels(m, close ? depth - 1 : depth);
+	mime_levels_at(&m->levels, depth, close);
 	m->mid_line = false;
 	if (!close) {
-		m->levels[depth - 1].begun = true;
 		dynbuf_truncate(&m->header, 0);
 		m->header_line = 0;
 		m->begin = m->at;
+		m->broken = false;
 		m->state = STATE_HEADER;
 		return;
 	}
 	m->state = STATE_BETWEEN;
-	if (m->depth == 0) {
+	if (m->levels.depth == 0) {
 		m->status = MIME_DONE;
 		m->state = STATE_OVER;
 	}
@@ -480,19 +400,6 @@ emit(struct mime *m, const char *data, size_t len)
 		m->sink->data(m->arg, data, len);
 }
 
-/* A preamble is nobody's text, unless no part follows it. */
-static void
-note_text(struct mime *m, const char *data, size_t len)
-{
-	struct level *l;
-
-	if (m->depth == 0)
-		return;
-	l = &m->levels[m->depth - 1];
-	for (size_t i = 0; !l->begun && !l->text && i < len; i++)
-		l->text = (unsigned char)data[i] > ' ';
-}
-
 /* Gives body bytes to the sink, but for a line end at their end. */
 static void
 body_bytes(struct mime *m, const char *data, size_t len)
@@ -503,7 +410,7 @@ body_bytes(struct mime *m, const char *data, size_t len)
 		return;
 	m->mid_line = data[len - 1] != '\n';
 	if (m->state == STATE_BETWEEN)
-		note_text(m, data, len);
+		mime_levels_between(&m->levels, data, len);
 	if (m->state != STATE_LEAF || !m->wanted)
 		return;
 	if (len == 1 && data[0] == '\n' && m->n_held == 1 &&
@@ -550,7 +457,7 @@ static void
 dash_line(struct mime *m, const char *line, size_t len)
 {
 	bool close;
-	unsigned depth = match_delimiter(m, line, len, &close);
+	unsigned depth = mime_levels_match(&m->levels, line, len, &close);
 
 	if (depth > 0)
 		at_delimiter(m, depth, close);
@@ -588,8 +495,8 @@ feed_body(struct mime *m, const char *data, size_t len)
 
 	if (m->line.len > 0)
 		return feed_kept_line(m, data, len);
-	if (m->mid_line || m->depth == 0) {
-		n = m->depth == 0 ? len : line_len(data, len);
+	if (m->mid_line || m->levels.depth == 0) {
+		n = m->levels.depth == 0 ? len : line_len(data, len);
 		m->at += n;
 		body_bytes(m, data, n);
 		return n;
@@ -602,7 +509,7 @@ feed_body(struct mime *m, const char *data, size_t len)
 	}
 	n = line_len(data, len);
 	m->at += n;
-	if (data[n - 1] == '\n' || n > DELIMITER_LINE_MAX)
+	if (data[n - 1] == '\n' || n > MIME_DELIMITER_MAX)
 		dash_line(m, data, n);
 	else
 		(void)dynbuf_add(&m->line, data, n);
@@ -628,7 +535,7 @@ header_line(struct mime *m)
 	const char *line = m->header.data + at;
 	size_t len = m->header.len - at;
 	bool close;
-	unsigned depth = match_delimiter(m, line, len, &close);
+	unsigned depth = mime_levels_match(&m->levels, line, len, &close);
 	char *rest;
 
 	if (depth == 0 &&
@@ -646,6 +553,7 @@ header_line(struct mime *m)
 		abort();
 	memcpy(rest, line, len);
 	dynbuf_truncate(&m->header, at);
+	m->broken = depth == 0;
 	after_header(m, m->at - len);
 	if (m->state != STATE_OVER && depth > 0) {
 		at_delimiter(m, depth, close);
@@ -708,7 +616,7 @@ mime_end(struct mime *m)
 	if (m->state == STATE_LEAF && m->wanted)
 		emit(m, m->held, m->n_held);
 	end_leaf(m);
-	pop_levels(m, 0);
+	mime_levels_pop(&m->levels, 0);
 	if (m->status == MIME_MORE)
 		m->status = MIME_DONE;
 	m->state = STATE_OVER;
@@ -730,7 +638,7 @@ mime_problem(const struct mime *m)
 const char *
 mime_lost(const struct mime *m)
 {
-	return m->lost;
+	return m->lost != NULL ? m->lost : m->levels.lost;
 }
 
 unsigned

@@ -60,6 +60,7 @@ struct mime_part {
 	bool flowed;	     /* format=flowed (RFC 3676) */
 	enum mime_encoding encoding;
 	unsigned depth; /* 0: the message itself */
+	bool broken;	/* its header ends at a line that is no header */
 
 	/* Where it stands. */
 	bool related;	      /* below a multipart/related */

@@ -78,7 +78,9 @@ struct outgoing {
 	size_t html_len;
 	char *text;
 	size_t text_len;
-	bool text_is_made; /* of the HTML: the client sent none */
+	bool text_is_made;   /* of the HTML: the client sent none */
+	bool text_is_flowed; /* its line breaks may be soft (RFC 3676); no HTML
+			      */
 	char *amp;
 	size_t amp_len;
 	struct body_file *files;

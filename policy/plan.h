@@ -56,7 +56,8 @@ struct plan {
 	char key_id[PLAN_NAME_MAX + 1];
 	bool local;		     /* the key was made here */
 	char key[PLAN_KEY_MAX + 1];  /* the secret for the API */
-	char api[PLAN_NAME_MAX + 1]; /* name of an [api NAME] */
+	/* Name of an [api NAME]; "": copies go to the route's transport. */
+	char api[PLAN_NAME_MAX + 1];
 	char dialect[PLAN_NAME_MAX + 1];
 	int64_t accepted;		   /* seconds of the real-time clock */
 	struct outgoing *outgoing;	   /* without a body; owned */

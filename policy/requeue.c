@@ -7,17 +7,19 @@
 #include <strings.h>
 
 #include "address.h"
-#include "body.h"
+#include "compose.h"
 #include "date_text.h"
 #include "dialect.h"
 #include "dynbuf.h"
 #include "edits.h"
+#include "feature.h"
+#include "header_json.h"
 #include "header_text.h"
 #include "message.h"
 #include "outgoing.h"
-#include "quoted_printable.h"
 #include "route.h"
 #include "smtp_reply.h"
+#include "tracking.h"
 
 #define NOBODY "undisclosed-recipients:;"
 /* An address is folded when it would make the line longer. */
@@ -149,9 +151,28 @@ struct leaving {
 	const struct message *message;
 	const struct dialect *dialect;
 	const struct outgoing *outgoing;
-	bool new_body;
+	const struct requeue_as *as;
+	bool new_leaf; /* it is one part, and becomes another one */
 	struct edits *edits;
+	struct smtp_reply *refusal;
 };
+
+/* What the route has a header for: a client's own would be taken for it. */
+static bool
+is_of_route(const struct route *route, const char *name)
+{
+	const char *const names[] = {
+		route->tag_header,
+		route->labels_header,
+		route->metadata_header,
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (names[i] != NULL && strcasecmp(names[i], name) == 0)
+			return true;
+	}
+	return false;
+}
 
 static bool
 is_stripped(const struct route *route, const char *name)
@@ -181,10 +202,11 @@ leaves(const void *arg, const char *name, unsigned nth)
 	if (is_ours(name) || dialect_is_control(name) ||
 	    is_one_of(name, private_headers) ||
 	    (nth > 1 && is_one_of(name, single_headers)) ||
-	    is_stripped(l->outgoing->route, name))
+	    is_stripped(l->outgoing->route, name) ||
+	    is_of_route(l->outgoing->route, name))
 		return false;
 	if (has_prefix(name, "Content-"))
-		return !l->new_body || is_one_of(name, of_new_body);
+		return !l->new_leaf || is_one_of(name, of_new_body);
 	return l->dialect->keeps_others ||
 	       dialect_rule(l->dialect, name) != NULL ||
 	       is_one_of(name, plain_headers);
@@ -227,21 +249,137 @@ is_complete(const struct message_header *to)
 	return complete;
 }
 
+/* --- to a transport: addresses ---------------------------------------------
+ */
+
+/* Mailboxes one behind the other, in lines. */
+struct address_lines {
+	struct dynbuf text;
+	size_t column;
+};
+
+static void
+begin_lines(struct address_lines *a, const char *name)
+{
+	dynbuf_init(&a->text, MESSAGE_HEADER_MAX - strlen(name) - 2);
+	a->column = strlen(name) + 2;
+}
+
+static void
+add_piece(struct address_lines *a, const char *piece)
+{
+	const char *last = strrchr(piece, '\n');
+	size_t width = strcspn(piece, "\n");
+
+	if (a->text.len > 0 && a->column + 1 + width > COLUMNS) {
+		dynbuf_adds(&a->text, "\n ");
+		a->column = 1;
+	} else if (a->text.len > 0) {
+		dynbuf_adds(&a->text, " ");
+		a->column++;
+	}
+	dynbuf_adds(&a->text, piece);
+	a->column = last != NULL ? strlen(last + 1) : a->column + width;
+}
+
+/* Name <address>, or the address alone. */
+static void
+add_mailbox(struct address_lines *a, const char *name, const char *email)
+{
+	char *phrase = header_phrase(name);
+	DYNBUF_AUTO bracketed;
+
+	dynbuf_init(&bracketed, MESSAGE_HEADER_MAX);
+	dynbuf_addf(&bracketed, *name != '\0' ? "<%s>" : "%s", email);
+	if (a->text.len > 0) {
+		dynbuf_adds(&a->text, ",");
+		a->column++;
+	}
+	if (*name != '\0')
+		add_piece(a, phrase);
+	add_piece(a, dynbuf_str(&bracketed));
+	free(phrase);
+}
+
+/* What it is called in To. Encoded it may be longer than it was. */
 static void
 name_recipient(const struct leaving *l, const struct outgoing_recipient *r)
 {
-	char *phrase = header_phrase(r->name);
-	size_t width = strlen("To: ") + strlen(phrase) + strlen(r->email) + 3;
-	DYNBUF_AUTO value;
+	struct address_lines to;
 
-	dynbuf_init(&value, MESSAGE_HEADER_MAX);
-	/* Encoded it may be longer than it was. */
-	if (dynbuf_addf(&value, "%s%s<%s>", phrase,
-			width > COLUMNS ? "\n " : " ", r->email))
-		set_header(l, "To", dynbuf_str(&value));
-	else
-		set_header(l, "To", NOBODY);
-	free(phrase);
+	begin_lines(&to, "To");
+	add_mailbox(&to, r->name, r->email);
+	set_header(l, "To", to.text.overflow ? NOBODY : dynbuf_str(&to.text));
+	dynbuf_clear(&to.text);
+}
+
+static bool
+refuse(const struct leaving *l, enum feature f, const char *what)
+{
+	const char *asked = l->outgoing->asked[f];
+
+	smtp_reply_set(l->refusal, 550, "5.6.0", "%s: %s",
+		       asked != NULL ? asked : feature_names[f], what);
+	return false;
+}
+
+/* Of the header for all, when somebody is added to it. What cannot be read as
+ * one is made anew of whom it is for. */
+static bool
+show_cc(const struct leaving *l)
+{
+	const struct outgoing *o = l->outgoing;
+	const char *shown = o->cc != NULL ? o->cc : "";
+	struct mailbox_list list = { 0 };
+	struct address_lines cc;
+	bool fits;
+
+	begin_lines(&cc, "Cc");
+	if (mailbox_list_parse(shown, strlen(shown), &list) == ADDRESS_OK) {
+		for (size_t i = 0; i < list.n; i++)
+			add_mailbox(&cc, list.v[i].name, list.v[i].addr);
+	}
+	for (size_t i = 0; list.n == 0 && i < o->n_recipients; i++) {
+		if (o->recipients[i].kind == OUTGOING_CC)
+			add_mailbox(&cc, o->recipients[i].name,
+				    o->recipients[i].email);
+	}
+	mailbox_list_clear(&list);
+	fits = !cc.text.overflow;
+	if (fits)
+		set_header(l, "Cc", dynbuf_str(&cc.text));
+	dynbuf_clear(&cc.text);
+	return fits || refuse(l, FEATURE_CC,
+			      "the names of all would be too long a header");
+}
+
+static bool
+has_kind(const struct outgoing *o, enum outgoing_kind kind)
+{
+	for (size_t i = 0; i < o->n_recipients; i++) {
+		if (o->recipients[i].kind == kind)
+			return true;
+	}
+	return false;
+}
+
+static bool
+show_copies(const struct leaving *l)
+{
+	const struct outgoing_recipient *to = l->as->recipient;
+	struct address_lines bcc;
+
+	if (has_kind(l->outgoing, OUTGOING_CC) && !show_cc(l))
+		return false;
+	if (to == NULL || to->kind != OUTGOING_BCC)
+		return true;
+	begin_lines(&bcc, "Bcc");
+	add_mailbox(&bcc, to->name, to->email);
+	/* Alone in a header: only its name can be too long for that. */
+	edits_add(l->edits, "Bcc",
+		  bcc.text.overflow ? to->email : dynbuf_str(&bcc.text));
+	dynbuf_clear(&bcc.text);
+	return true;
 }
 
 static void
@@ -260,9 +398,12 @@ complete_to(const struct leaving *l)
 		set_header(l, "To", NOBODY);
 }
 
+/* --- to a transport: other headers -----------------------------------------
+ */
+
 /* RFC 5322 wants the one and advises the other. */
 static void
-add_missing(const struct leaving *l, const char *token, int64_t now)
+add_missing(const struct leaving *l)
 {
 	const char *domain = strrchr(l->outgoing->from_email, '@');
 	char date[DATE_TEXT_SIZE];
@@ -270,45 +411,204 @@ add_missing(const struct leaving *l, const char *token, int64_t now)
 
 	dynbuf_init(&id, MESSAGE_HEADER_MAX);
 	if (!has(l, "Date")) {
-		date_text(date, now);
+		date_text(date, l->as->now);
 		edits_add(l->edits, "Date", date);
 	}
 	if (!has(l, "Message-ID") && domain != NULL &&
-	    dynbuf_addf(&id, "<%s%s>", token, domain))
+	    dynbuf_addf(&id, "<%s%s>", l->as->message_token, domain))
 		edits_add(l->edits, "Message-ID", dynbuf_str(&id));
+}
+
+static bool
+add_json(const struct leaving *l, const char *name, const char *json,
+	 enum feature f)
+{
+	char *value;
+
+	if (name == NULL || json == NULL)
+		return true;
+	value = header_json(name, json);
+	if (value == NULL)
+		return refuse(l, f,
+			      "too long to be a header of the message, as this "
+			      "route has it");
+	edits_add(l->edits, name, value);
+	free(value);
+	return true;
+}
+
+static bool
+add_of_route(const struct leaving *l)
+{
+	const struct outgoing *o = l->outgoing;
+	const struct route *route = o->route;
+
+	if (route->tag_header != NULL && o->tag != NULL) {
+		char *value = header_value(o->tag);
+
+		edits_add(l->edits, route->tag_header, value);
+		free(value);
+	}
+	if (!add_json(l, route->labels_header, o->labels, FEATURE_LABELS) ||
+	    !add_json(l, route->metadata_header, o->metadata, FEATURE_METADATA))
+		return false;
+	for (size_t i = 0; i < route->n_add; i++)
+		edits_add(l->edits, route->add[i].name, route->add[i].value);
+	return true;
 }
 
 /* --- to a transport: body and envelope --------------------------------------
  */
 
-static void
-set_body(const struct leaving *l)
+bool
+requeue_is_tracked(const struct outgoing *o)
 {
-	const struct outgoing *o = l->outgoing;
-	struct dynbuf body;
+	return o->route->tracks && o->html != NULL &&
+	       (o->open_tracking == SWITCH_ON ||
+		o->click_tracking == SWITCH_ON);
+}
 
-	dynbuf_init(&body, QUOTED_PRINTABLE_MAX(o->html_len));
-	if (!quoted_printable_encode(&body, o->html, o->html_len))
-		abort();
-	l->edits->body = dynbuf_steal(&body, &l->edits->body_len);
-	l->edits->new_body = true;
-	if (!has(l, "MIME-Version"))
-		edits_add(l->edits, "MIME-Version", "1.0");
-	set_header(l, "Content-Type", "text/html; charset=utf-8");
-	set_header(l, "Content-Transfer-Encoding", "quoted-printable");
+const struct outgoing_recipient *
+requeue_tracked_as(const struct outgoing *o,
+		   const struct outgoing_recipient *recipient)
+{
+	if (recipient->kind != OUTGOING_ARCHIVE)
+		return recipient;
+	for (size_t i = 0; i < o->n_recipients; i++) {
+		if (o->recipients[i].kind == OUTGOING_TO)
+			return &o->recipients[i];
+	}
+	return recipient;
 }
 
 /* The null sender stays: nobody answers to mail that says so. */
-static char *
-new_sender(const struct message *m, const struct route *route,
-	   const char *token)
+static bool
+has_token(const struct outgoing *o)
 {
-	const char *to = route->return_path;
+	return o->route->return_path != NULL &&
+	       strstr(o->route->return_path, ROUTE_TOKEN) != NULL &&
+	       *o->return_path != '\0';
+}
+
+bool
+requeue_needs_copies(const struct outgoing *o)
+{
+	for (size_t i = 0; i < o->n_recipients; i++) {
+		if (o->recipients[i].kind != OUTGOING_TO)
+			return true;
+	}
+	return o->n_recipients > 1 && (requeue_is_tracked(o) || has_token(o));
+}
+
+unsigned
+requeue_body_wants(const struct dialect *d)
+{
+	return d->html_only ? 0 : BODY_WANT_RAW;
+}
+
+/* What changes of the body. False: nothing. */
+static bool
+plan_body(struct leaving *l)
+{
+	const struct outgoing *o = l->outgoing;
+	const struct body *b = message_body_state(l->message);
+	bool tracked = l->as->tracking != NULL && requeue_is_tracked(o);
+	struct body_place place;
+
+	if (l->dialect->html_only)
+		l->new_leaf = tracked || !body_is_whole(b);
+	else if (o->html != NULL && (tracked || o->text_is_made) &&
+		 body_place(b, &place))
+		l->new_leaf = place.is_message;
+	else
+		return false;
+	return l->new_leaf || !l->dialect->html_only;
+}
+
+static bool
+refuse_size(const struct leaving *l)
+{
+	smtp_reply_set(l->refusal, 552, "5.3.4",
+		       "The message is too large with what this route adds");
+	return false;
+}
+
+static bool
+write_body(const struct leaving *l, const struct compose_parts *p,
+	   struct dynbuf *out)
+{
+	const struct body *b = message_body_state(l->message);
+	struct body_place place;
+	size_t len;
+	const char *raw;
+
+	if (l->new_leaf) {
+		dynbuf_init(out, compose_room(p));
+		return compose_leaf(out, p);
+	}
+	raw = body_raw(b, &len);
+	dynbuf_init(out, len + compose_room(p));
+	/* Whoever did not ask for these bytes made a mistake. */
+	if (!body_place(b, &place) || place.end > len)
+		abort();
+	return compose_body(out, raw, len, &place, p);
+}
+
+static void
+set_leaf_headers(const struct leaving *l, const struct compose_parts *p)
+{
+	char *type = compose_type(p);
+
+	if (!has(l, "MIME-Version"))
+		edits_add(l->edits, "MIME-Version", "1.0");
+	set_header(l, "Content-Type", type);
+	set_header(l, "Content-Transfer-Encoding", compose_encoding(p));
+	free(type);
+}
+
+static bool
+set_body(const struct leaving *l)
+{
+	const struct outgoing *o = l->outgoing;
+	bool with_text = o->text_is_made && !l->dialect->html_only;
+	struct compose_parts p = {
+		.html = o->html,
+		.html_len = o->html_len,
+		.text = with_text ? o->text : NULL,
+		.text_len = with_text ? o->text_len : 0,
+		.token = l->as->token,
+	};
+	struct dynbuf body;
+	DYNBUF_AUTO html;
+
+	dynbuf_init(&html, REQUEUE_HTML_MAX);
+	if (l->as->tracking != NULL && requeue_is_tracked(o)) {
+		if (!tracking_rewrite(&html, l->as->tracking, o->html,
+				      o->html_len,
+				      o->open_tracking == SWITCH_ON,
+				      o->click_tracking == SWITCH_ON))
+			return refuse_size(l);
+		p.html = dynbuf_str(&html);
+		p.html_len = html.len;
+	}
+	if (!write_body(l, &p, &body))
+		abort(); /* there is room for the most that it becomes */
+	if (l->new_leaf)
+		set_leaf_headers(l, &p);
+	l->edits->body = dynbuf_steal(&body, &l->edits->body_len);
+	l->edits->new_body = true;
+	return true;
+}
+
+static char *
+new_sender(const struct outgoing *o, const char *token)
+{
+	const char *to = o->route->return_path;
 	const char *at = to != NULL ? strstr(to, ROUTE_TOKEN) : NULL;
 	struct dynbuf sender;
 	size_t len;
 
-	if (to == NULL || *message_sender(m) == '\0')
+	if (to == NULL || *o->return_path == '\0')
 		return NULL;
 	dynbuf_init(&sender, strlen(to) + strlen(token));
 	if (at != NULL) {
@@ -332,29 +632,28 @@ copy(const char *s)
 
 bool
 requeue_to_transport(const struct message *m, const struct dialect *d,
-		     const struct outgoing *o, const char *token, int64_t now,
+		     const struct outgoing *o, const struct requeue_as *as,
 		     struct edits *e, struct smtp_reply *refusal)
 {
-	const struct route *route = o->route;
-	const struct leaving l = {
+	struct leaving l = {
 		.message = m,
 		.dialect = d,
 		.outgoing = o,
-		.new_body =
-		    d->html_only && !body_is_whole(message_body_state(m)),
+		.as = as,
 		.edits = e,
+		.refusal = refusal,
 	};
+	bool new_body = plan_body(&l);
 
-	(void)refusal;
 	delete_others(m, leaves, &l, e);
 	if (d->completes_to)
 		complete_to(&l);
-	add_missing(&l, token, now);
-	if (l.new_body)
-		set_body(&l);
-	for (size_t i = 0; i < route->n_add; i++)
-		edits_add(e, route->add[i].name, route->add[i].value);
-	e->sender = new_sender(m, route, token);
-	e->route = copy(route->transport);
+	if (!show_copies(&l))
+		return false;
+	add_missing(&l);
+	if ((new_body && !set_body(&l)) || !add_of_route(&l))
+		return false;
+	e->sender = new_sender(o, as->token);
+	e->route = copy(o->route->transport);
 	return true;
 }

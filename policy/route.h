@@ -8,6 +8,7 @@
 #ifndef TXM_POLICY_ROUTE_H
 #define TXM_POLICY_ROUTE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The name of the one for routes that have no section of their own. */
@@ -43,6 +44,11 @@ struct route {
 	size_t n_strip;
 	struct route_header *add; /* headers that are added */
 	size_t n_add;
+	/* TRANSPORT only. The headers in which the next hop gets these, or
+	 * NULL: it does not. */
+	char *tag_header, *labels_header, *metadata_header;
+	/* There is a tracking host, for who asks for tracking. */
+	bool tracks;
 };
 
 struct route_list {

@@ -200,7 +200,7 @@ bool
 standard_route(struct reading *r)
 {
 	const struct account_route *route =
-	    account_choose_route(r->account, NULL, "Route", r->refusal);
+	    account_choose_route(r->account, NULL, NULL, r->refusal);
 
 	if (route == NULL)
 		return false;
@@ -297,6 +297,7 @@ standard_body(struct reading *r, struct message *m)
 	case BODY_TEXT:
 		o->text = body;
 		o->text_len = len;
+		o->text_is_flowed = body_is_flowed(b);
 		break;
 	case BODY_NONE:
 	default:

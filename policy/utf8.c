@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "utf8.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #define HIGH_BITS 0x8080808080808080ull
@@ -38,6 +37,31 @@ utf8_char_len(const char *s, size_t len)
 		return lead[i].len;
 	}
 	return 0;
+}
+
+uint32_t
+utf8_code(const char *s, size_t n)
+{
+	static const unsigned char bits[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+	uint32_t code = (unsigned char)s[0] & bits[n];
+
+	for (size_t i = 1; i < n; i++)
+		code = code << 6 | ((unsigned char)s[i] & 0x3f);
+	return code;
+}
+
+size_t
+utf8_put(uint32_t code, char dst[4])
+{
+	static const unsigned char first[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
+	size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+
+	for (size_t i = n - 1; i > 0; i--) {
+		dst[i] = (char)(0x80 | (code & 0x3f));
+		code >>= 6;
+	}
+	dst[0] = (char)(first[n] | code);
+	return n;
 }
 
 /* Bytes of ASCII at the start, eight at a time. */
@@ -78,6 +102,16 @@ utf8_valid_prefix(const char *s, size_t len)
 		i += n;
 	}
 	return i;
+}
+
+size_t
+utf8_count(const char *s, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += ((unsigned char)s[i] & 0xc0) != 0x80;
+	return n;
 }
 
 bool

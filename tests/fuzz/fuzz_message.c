@@ -9,6 +9,9 @@
  *   X-Fuzz-Routes                as many routes as the value has bytes
  *
  * What would be handed over is requeued too, to an API and to a transport.
+ *
+ * Then the body alone, with what the first byte says is wanted beside it: the
+ * same in pieces of any size, and with other HTML spliced in only that differs.
  */
 #include <assert.h>
 #include <gmime/gmime.h>
@@ -33,6 +36,7 @@
 #include "policy/requeue.h"
 #include "policy/route.h"
 #include "policy/utf8.h"
+#include "tests/fuzz/field.h"
 
 static const struct route_list no_routes = { 0 };
 
@@ -43,70 +47,7 @@ static const struct route_list no_routes = { 0 };
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-struct field {
-	const char *name;
-	size_t name_len;
-	const char *value;
-	size_t value_len;
-};
-
 /* --- the input as a message ----------------------------------------------- */
-
-static size_t
-line_len(const char *data, size_t len)
-{
-	const char *lf = memchr(data, '\n', len);
-
-	return lf != NULL ? (size_t)(lf - data) + 1 : len;
-}
-
-/* Reads one field with its folds; its length, or 0 when the header is over. */
-static size_t
-next_field(const char *data, size_t len, struct field *f)
-{
-	size_t end = line_len(data, len);
-	const char *colon;
-
-	while (end < len && (data[end] == ' ' || data[end] == '\t'))
-		end += line_len(data + end, len - end);
-	colon = memchr(data, ':', end);
-	if (colon == NULL || colon == data ||
-	    memchr(data, '\0', (size_t)(colon - data)) != NULL)
-		return 0;
-	*f = (struct field){
-		.name = data,
-		.name_len = (size_t)(colon - data),
-		.value = colon + 1,
-		.value_len = end - (size_t)(colon - data) - 1,
-	};
-	while (f->value_len > 0 && (f->value[f->value_len - 1] == '\n' ||
-				    f->value[f->value_len - 1] == '\r'))
-		f->value_len--;
-	/* Postfix gives a milter the value without its first blank. */
-	if (f->value_len > 0 && f->value[0] == ' ') {
-		f->value++;
-		f->value_len--;
-	}
-	return end;
-}
-
-/* An exact copy: a byte read behind it is seen. */
-static char *
-exact(const char *data, size_t len)
-{
-	char *c = malloc(len != 0 ? len : 1);
-
-	assert(c != NULL);
-	memcpy(c, data, len);
-	return c;
-}
-
-static bool
-is_named(const struct field *f, const char *name)
-{
-	return f->name_len == strlen(name) &&
-	       strncasecmp(f->name, name, f->name_len) == 0;
-}
 
 static void
 give_field(struct message *m, struct account *a, const struct field *f)
@@ -224,6 +165,8 @@ check_requeue(const struct message *m, struct outgoing *o)
 					    .return_path = path,
 					    .strip = strip,
 					    .n_strip = 2 };
+	static const struct requeue_as as = { .message_token = "token",
+					      .token = "token" };
 	struct smtp_reply refusal = { 0 };
 	struct edits *e = edits_new();
 
@@ -233,7 +176,7 @@ check_requeue(const struct message *m, struct outgoing *o)
 	edits_free(&e);
 	e = edits_new();
 	o->route = &route;
-	if (requeue_to_transport(m, &dialect_emaildelivery, o, "token", 0, e,
+	if (requeue_to_transport(m, &dialect_emaildelivery, o, &as, e,
 				 &refusal)) {
 		check_header_edits(m, e);
 		if (e->new_body)
@@ -410,6 +353,218 @@ check_same(const struct verdict *a, const struct verdict *b)
 		      a->outgoing->html_len) == 0);
 }
 
+/* --- what is kept beside the body ----------------------------------------- */
+
+/* All that came out of it, for comparing. */
+struct kept {
+	char *error;
+	enum body_kind kind;
+	struct dynbuf body; /* or why there is none */
+	struct dynbuf rest; /* text, AMP, files */
+	struct dynbuf raw;
+	bool has_place;
+	struct body_place place;
+};
+
+static void
+kept_clear(struct kept *k)
+{
+	free(k->error);
+	dynbuf_clear(&k->body);
+	dynbuf_clear(&k->rest);
+	dynbuf_clear(&k->raw);
+}
+
+static void
+keep_text(struct dynbuf *out, const char *what, char *text, size_t len)
+{
+	assert(text == NULL || (utf8_valid_prefix(text, len) == len &&
+				memchr(text, '\0', len) == NULL));
+	if (text != NULL)
+		assert(dynbuf_addf(out, "%s %zu\n", what, len) &&
+		       dynbuf_add(out, text, len));
+	free(text);
+}
+
+static void
+keep_files(struct kept *k, struct body *b)
+{
+	struct body_file *files;
+	struct body_counts c;
+	size_t n = body_take_files(b, &files);
+	size_t bytes = 0;
+
+	body_counts(b, &c);
+	assert(c.files == n && c.files <= c.parts);
+	for (size_t i = 0; i < n; i++) {
+		const struct body_file *f = &files[i];
+
+		check_text(f->name);
+		check_text(f->type);
+		check_text(f->content_id);
+		assert(f->name[0] != '\0' && strpbrk(f->name, "/\\") == NULL &&
+		       strlen(f->name) <= BODY_FILE_NAME_MAX);
+		assert(strchr(f->type, '/') != NULL);
+		assert(f->content_id == NULL ||
+		       strlen(f->content_id) <= BODY_CONTENT_ID_MAX);
+		bytes += f->len;
+		assert(dynbuf_addf(&k->rest, "%s|%s|%s|%d %zu\n", f->name,
+				   f->type, f->content_id ? f->content_id : "",
+				   f->is_inline, f->len) &&
+		       dynbuf_add(&k->rest, f->data, f->len));
+	}
+	assert(bytes <= BODY_FILES_MAX);
+	body_files_free(&files, n);
+}
+
+static void
+keep(struct kept *k, struct body *b)
+{
+	char *text;
+	size_t len;
+	const char *raw;
+
+	*k = (struct kept){ 0 };
+	dynbuf_init(&k->body, 1 << 24);
+	dynbuf_init(&k->rest, 1 << 24);
+	dynbuf_init(&k->raw, 1 << 24);
+	k->kind = body_end(b, &text, &len);
+	if (body_error(b) != NULL) {
+		assert(k->kind == BODY_NONE && text == NULL);
+		k->error = strdup(body_error(b));
+		return;
+	}
+	keep_text(&k->body, "body", text, len);
+	text = body_take_text(b, &len);
+	assert(text == NULL || k->kind == BODY_HTML);
+	keep_text(&k->rest, "text", text, len);
+	text = body_take_amp(b, &len);
+	keep_text(&k->rest, "amp", text, len);
+	assert(dynbuf_addf(&k->rest, "misplaced %d\n", body_amp_misplaced(b)));
+	keep_files(k, b);
+	raw = body_raw(b, &len);
+	dynbuf_add(&k->raw, raw, len);
+	k->has_place = body_place(b, &k->place);
+	assert(k->has_place == (k->kind != BODY_NONE));
+}
+
+/* Reads `body` below the input's own header. */
+static void
+read_body(const char *header, size_t header_len, const char *body, size_t len,
+	  unsigned wants, size_t step, struct kept *k)
+{
+	struct body *b = body_new();
+	struct field f;
+	size_t n;
+
+	for (; header_len > 0 && (n = next_field(header, header_len, &f)) > 0;
+	     header += n, header_len -= n) {
+		char *name = strndup(f.name, f.name_len);
+
+		assert(name != NULL);
+		body_header(b, name, f.value, f.value_len);
+		free(name);
+	}
+	body_want(b, wants);
+	for (size_t at = 0; at < len; at += n) {
+		char *piece;
+
+		n = step_at(at, step);
+		n = n < len - at ? n : len - at;
+		piece = exact(body + at, n);
+		(void)body_feed(b, piece, n);
+		free(piece);
+	}
+	keep(k, b);
+	body_free(&b);
+}
+
+static bool
+is_same_text(const struct dynbuf *a, const struct dynbuf *b)
+{
+	return a->len == b->len &&
+	       memcmp(dynbuf_str(a), dynbuf_str(b), a->len) == 0;
+}
+
+static void
+check_same_kept(const struct kept *a, const struct kept *b)
+{
+	assert((a->error == NULL) == (b->error == NULL));
+	assert(a->error == NULL || strcmp(a->error, b->error) == 0);
+	assert(a->kind == b->kind);
+	assert(is_same_text(&a->body, &b->body));
+	assert(is_same_text(&a->rest, &b->rest));
+	assert(is_same_text(&a->raw, &b->raw));
+	assert(a->has_place == b->has_place);
+	if (a->has_place)
+		assert(a->place.begin == b->place.begin &&
+		       a->place.content == b->place.content &&
+		       a->place.end == b->place.end &&
+		       a->place.is_message == b->place.is_message &&
+		       a->place.in_alternative == b->place.in_alternative);
+}
+
+static void
+check_splice(const char *header, size_t header_len, const char *body,
+	     size_t len, unsigned wants, const struct kept *whole)
+{
+	static const char with[] = "Content-Type: text/html\n\nNEW";
+	const struct body_place *p = &whole->place;
+	DYNBUF_AUTO text;
+	struct kept other;
+
+	dynbuf_init(&text, len + sizeof(with));
+	assert(p->begin <= p->content && p->content < p->end && p->end <= len);
+	assert((wants & BODY_WANT_RAW) == 0 ||
+	       (whole->raw.len == len &&
+		memcmp(dynbuf_str(&whole->raw), body, len) == 0));
+	if (p->is_message) {
+		assert(p->begin == 0 && p->end == len);
+		return;
+	}
+	if (whole->kind != BODY_HTML)
+		return;
+	assert(dynbuf_add(&text, body, p->begin) && dynbuf_adds(&text, with) &&
+	       dynbuf_add(&text, body + p->end, len - p->end));
+	read_body(header, header_len, text.data, text.len, wants, len + 100,
+		  &other);
+	assert(other.error == NULL && other.kind == BODY_HTML);
+	assert(strcmp(dynbuf_str(&other.body), "body 3\nNEW") == 0);
+	assert(is_same_text(&whole->rest, &other.rest));
+	kept_clear(&other);
+}
+
+static void
+check_body(const char *data, size_t size)
+{
+	static const size_t steps[] = { 0, 1 };
+	unsigned wants = size > 0 ? (unsigned char)data[0] & 15u : 0;
+	size_t header_len = 0, at, n;
+	struct kept whole, other;
+	struct field f;
+
+	while (header_len < size &&
+	       (n = next_field(data + header_len, size - header_len, &f)) > 0)
+		header_len += n;
+	at = header_len;
+	if (at < size && data[at] == '\r')
+		at++;
+	if (at < size && data[at] == '\n')
+		at++;
+	read_body(data, header_len, data + at, size - at, wants, size + 1,
+		  &whole);
+	for (size_t i = 0; i < 2 && (i == 0 || size <= SINGLE_MAX); i++) {
+		read_body(data, header_len, data + at, size - at, wants,
+			  steps[i], &other);
+		check_same_kept(&whole, &other);
+		kept_clear(&other);
+	}
+	if (whole.has_place)
+		check_splice(data, header_len, data + at, size - at, wants,
+			     &whole);
+	kept_clear(&whole);
+}
+
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -438,5 +593,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		verdict_clear(&other);
 	}
 	verdict_clear(&whole);
+	check_body(text, size);
 	return 0;
 }

@@ -23,6 +23,8 @@
 
 #define API "[api esp]\nurl = https://esp.example/api\n"
 #define TEN "1234567890"
+#define THE_DIALECTS \
+	"auto, emaildelivery, flexmail, campaignmonitor, sparkpost"
 #define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 
 static char path[64];
@@ -157,12 +159,11 @@ static const struct {
 	N("", auth_failures, auth_failures, "1000000", 1000000),
 	E("", auth_failures, "1000001",
 	  "1000001 is out of bounds; it may be 0 to 1000000"),
-#define DIALECTS "auto, emaildelivery, sparkpost"
 	{ "", "dialect", "emaildelivery", BOOL, AT(ask_account), NULL, 0,
 	  NULL },
 	E("", dialect, "nosuch",
-	  "no dialect is called \"nosuch\"; there is " DIALECTS),
-	E("", dialect, "", "no dialect is called \"\"; there is " DIALECTS),
+	  "no dialect is called \"nosuch\"; there is " THE_DIALECTS),
+	E("", dialect, "", "no dialect is called \"\"; there is " THE_DIALECTS),
 
 #define NOT_A_TIME(v) "\"" v "\" is not a time; write 500ms, 20s, 10m or 24h"
 	N("", direct_timeout, direct_timeout_ms, "100ms", 100),

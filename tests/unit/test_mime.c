@@ -354,6 +354,144 @@ test_nul_is_data(void **state)
 	mime_free(&m);
 }
 
+/* --- where a part stands, and what its fields say ------------------------- */
+
+/* "type@begin+content" and, where they are so: "r" related, "a" in alternative,
+ * "A" and the number of the outermost alternative, "b" broken, "i" inline,
+ * then "name", <id>, method. */
+static enum mime_want
+on_begin_place(void *arg, const struct mime_part *part)
+{
+	struct seen *s = arg;
+	char *name = mime_file_name(part);
+	char *method = mime_method(part);
+
+	dynbuf_addf(&s->text, "%s%s@%zu+%zu%s%s", s->text.len ? " " : "",
+		    part->subtype, part->begin, part->content,
+		    part->related ? "r" : "", part->in_alternative ? "a" : "");
+	if (part->alternative != 0)
+		dynbuf_addf(&s->text, "A%u", part->alternative);
+	dynbuf_addf(&s->text, "%s%s", part->broken ? "b" : "",
+		    mime_is_inline(part) ? "i" : "");
+	if (name != NULL)
+		dynbuf_addf(&s->text, "\"%s\"", name);
+	if (part->id_field != NULL)
+		dynbuf_addf(&s->text, "(%s)", part->id_field);
+	if (method != NULL)
+		dynbuf_addf(&s->text, "=%s", method);
+	free(name);
+	free(method);
+	return MIME_WANT_NOT;
+}
+
+static bool
+on_end_place(void *arg, const struct mime_part *part)
+{
+	(void)arg;
+	(void)part;
+	return false;
+}
+
+static const struct mime_sink place_sink = { on_begin_place, on_data,
+					     on_end_place };
+
+static const struct {
+	const char *name;
+	const char *header; /* of the message */
+	const char *value;
+	const char *body;
+	const char *want;
+	const char *lost; /* mime_lost(), a part of it */
+} places[] = {
+	{ "the message", "Content-Type", "a/b; name=n", "x", "b@0+0\"n\"",
+	  NULL },
+	{ "the message's id", "content-id", "<x>", "x", "plain@0+0(<x>)",
+	  NULL },
+	{ "the message's disposition", "Content-Disposition",
+	  "inline; filename=f", "x", "plain@0+0i\"f\"", NULL },
+	{ "parts", "Content-Type", MIXED, "--b\r\n\r\na\r\n--b\n\nb\n--b--",
+	  "plain@5+7 plain@14+15", NULL },
+	{ "a header, a preamble", "Content-Type", MIXED,
+	  "12\r\n--b \r\nA: b\r\n c\r\n\r\nx\r\n--b--", "plain@10+22", NULL },
+	{ "a header that is broken", "Content-Type", MIXED,
+	  "--b\r\nA: b\r\nx\r\n--b\r\nA: b\r\n\r\n--b--",
+	  "plain@5+11b plain@19+27", NULL },
+	{ "a header that ends at a delimiter", "Content-Type", MIXED,
+	  "--b\r\nA: b\r\n--b--", "plain@5+11", NULL },
+	{ "a header that ends with the message", "Content-Type", MIXED,
+	  "--b\r\nA: b\r\n", "plain@5+11", NULL },
+	{ "and in the middle of a line", "Content-Type", MIXED,
+	  "--b\r\nA: b\r\nC", "plain@5+11b", NULL },
+	{ "a delimiter is all", "Content-Type", MIXED, "--b", "plain@3+3",
+	  NULL },
+	{ "related", "Content-Type", "multipart/related; boundary=b",
+	  "--b\n\nx\n--b--", "plain@4+5r", NULL },
+	{ "alternative", "Content-Type", "multipart/alternative; boundary=b",
+	  "--b\n\nx\n--b--", "plain@4+5aA1", NULL },
+	{ "deeper", "Content-Type", "multipart/alternative; boundary=b",
+	  "--b\nContent-Type: multipart/related; boundary=c\n\n"
+	  "--c\nContent-Type: multipart/alternative; boundary=d\n\n"
+	  "--d\n\nx\n--c\n\nx\n--b\n\nx\n--b--",
+	  "plain@106+107raA1 plain@113+114rA1 plain@120+121aA1", NULL },
+	{ "two alternatives", "Content-Type", MIXED,
+	  "--b\nContent-Type: multipart/alternative; boundary=c\n\n--c\n\n"
+	  "x\n--b\nContent-Type: multipart/alternative; boundary=c\n\n"
+	  "--c\n\nx\n--b--",
+	  "plain@57+58aA2 plain@117+118aA4", NULL },
+	{ "a method", "Content-Type", "text/calendar; Method=\"REQUEST\"", "",
+	  "calendar@0+0=REQUEST", NULL },
+
+	{ "no boundary", "Content-Type", "multipart/mixed", "x", "",
+	  "without a boundary" },
+	{ "no boundary further in", "Content-Type", MIXED,
+	  "--b\nContent-Type: multipart/mixed\n\nx\n--b--", "",
+	  "without a boundary" },
+	{ "no such delimiter", "Content-Type", MIXED, "x\n", "",
+	  "does not occur" },
+	{ "nothing between", "Content-Type", MIXED, "\r\n \t\r\n", "", NULL },
+	{ "only the last one", "Content-Type", MIXED, "x\n--b--\n", "",
+	  "does not occur" },
+	{ "no such delimiter further in", "Content-Type", MIXED,
+	  "--b\nContent-Type: multipart/mixed; boundary=c\n\nx\n--b--", "",
+	  "does not occur" },
+	{ "text behind the parts", "Content-Type", MIXED,
+	  "--b\n\nx\n--b--\nepilogue", "plain@4+5", NULL },
+};
+
+static void
+check_place(size_t i, size_t step)
+{
+	struct seen seen = { 0 };
+	struct mime *m = mime_new(&place_sink, &seen);
+	const char *lost;
+
+	dynbuf_init(&seen.text, 4096);
+	mime_header(m, places[i].header, places[i].value,
+		    strlen(places[i].value));
+	(void)feed(m, places[i].body, strlen(places[i].body), step);
+	assert_int_equal(mime_end(m), MIME_DONE);
+	lost = mime_lost(m);
+	if (strcmp(dynbuf_str(&seen.text), places[i].want) != 0 ||
+	    (lost == NULL) != (places[i].lost == NULL) ||
+	    (lost != NULL && strstr(lost, places[i].lost) == NULL))
+		fail_msg("%s (step %zu): got \"%s\" lost %s", places[i].name,
+			 step, dynbuf_str(&seen.text), lost);
+	dynbuf_clear(&seen.text);
+	mime_free(&m);
+}
+
+static void
+test_places(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		check_place(i, 1 << 20);
+		check_place(i, 7);
+		check_place(i, 2);
+		check_place(i, 1);
+	}
+}
+
 /* --- bounds: built, fed, and the outcome with its time -------------------- */
 
 static enum mime_status
@@ -519,6 +657,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_nul_is_data),
+		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_boundary_length),

@@ -29,6 +29,11 @@
 #include "policy/route.h"
 
 static const struct route_list no_routes = { 0 };
+static const struct requeue_as as = {
+	.message_token = "t0k3n",
+	.token = "t0k3n",
+	.now = INT64_C(1763650800),
+};
 
 #define E_ACUTE "\xc3\xa9"
 #define TOKEN "t0k3n"
@@ -457,8 +462,8 @@ check_row(const struct row *r)
 	route.return_path = return_path;
 	judge_row(r, m, &v);
 	v.outgoing->route = &route;
-	ok = requeue_to_transport(m, &dialect_emaildelivery, v.outgoing, TOKEN,
-				  NOW, e, &refusal);
+	ok = requeue_to_transport(m, &dialect_emaildelivery, v.outgoing, &as,
+				  e, &refusal);
 	if (r->refusal != NULL)
 		ok = check_refusal(r, ok, &refusal, e);
 	else if (!ok)
@@ -526,7 +531,7 @@ test_keeps_others(void **state)
 	judge_row(&row, m, &v);
 	v.outgoing->route = &route;
 	v.outgoing->variables = strdup("{}");
-	assert_true(requeue_to_transport(m, &keeps, v.outgoing, TOKEN, NOW, e,
+	assert_true(requeue_to_transport(m, &keeps, v.outgoing, &as, e,
 					 &refusal));
 	assert_true(check_edits(&row, e));
 	assert_false(e->new_body);
@@ -558,7 +563,7 @@ test_long_name(void **state)
 	assert_int_equal(strlen(v.outgoing->recipients[0].name), 40000);
 	v.outgoing->route = &route;
 	assert_true(requeue_to_transport(m, &dialect_emaildelivery, v.outgoing,
-					 TOKEN, NOW, e, &refusal));
+					 &as, e, &refusal));
 	assert_int_equal(e->n_headers, 1);
 	assert_int_equal(e->headers[0].kind, EDIT_CHANGE);
 	assert_string_equal(e->headers[0].value, "undisclosed-recipients:;");
