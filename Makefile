@@ -157,7 +157,12 @@ $(B)/%.o: %.c
 UNIT_POLICY := \
 	test_account \
 	test_address \
+	test_api_campaignmonitor \
 	test_api_emaildelivery \
+	test_api_flexmail \
+	test_api_generic \
+	test_api_sparkpost \
+	test_api_write \
 	test_body \
 	test_body_want \
 	test_charset \
@@ -170,6 +175,7 @@ UNIT_POLICY := \
 	test_dialect_auto \
 	test_dialect_sparkpost \
 	test_dynbuf \
+	test_feature \
 	test_header_json \
 	test_header_text \
 	test_html \
@@ -238,6 +244,9 @@ API_SCENE := api_batch api_health api_service config config_file config_option \
 	store submission
 WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
+# Formats of APIs, by tables of tests/unit/api_rows.c.
+WITH_API_ROWS := test_api_campaignmonitor test_api_flexmail test_api_generic \
+	test_api_sparkpost
 
 LINK_test_config := config config_file config_option listener log
 LINK_test_api_batch := $(API_SCENE)
@@ -305,6 +314,8 @@ $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
 endef
 $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
 $(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
+$(WITH_API_ROWS:%=$(B)/tests/unit/%): $(B)/tests/unit/api_rows.o
+$(B)/tests/unit/test_api_generic: $(B)/tests/unit/json_schema.o
 $(WITH_HTML_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/html_scene.o
 
 unit-bin: $(UNIT_BIN)
@@ -436,6 +447,8 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/man/man5/txmilter.conf.5
 	install -D -m 0644 man/txmilter-headers.7 \
 		$(DESTDIR)$(PREFIX)/share/man/man7/txmilter-headers.7
+	install -D -m 0644 man/txmilter-message.schema.json \
+		$(DESTDIR)$(PREFIX)/share/txmilter/txmilter-message.schema.json
 
 clean:
 	rm -rf build

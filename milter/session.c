@@ -394,6 +394,8 @@ log_story(const struct session *s, const struct story *t)
 	struct body_counts counts;
 	char submission[2 * SUBMISSION_ID_LEN + 1];
 	char reply[SMTP_REPLY_TEXT_MAX + 32];
+	char ignored[FEATURE_LIST_SIZE] = "";
+	char ignored_q[LOG_QUOTE_SIZE];
 	char route_q[LOG_QUOTE_SIZE];
 	char reply_q[LOG_QUOTE_SIZE];
 
@@ -402,10 +404,12 @@ log_story(const struct session *s, const struct story *t)
 	(void)snprintf(reply, sizeof(reply), "%d %s %s", t->reply.code,
 		       t->reply.enhanced, t->reply.text);
 	crypto_hex(submission, t->handoff.submission, SUBMISSION_ID_LEN);
+	if (o != NULL)
+		(void)feature_ignored(o, ignored);
 	log_info(t->queue_id,
 		 "message result=%s key=%s account=%s dialect=%s route=%s "
 		 "handoff=%s submission=%s rcpts=%zu accepted=%zu bytes=%zu "
-		 "parts=%u dropped=images:%u,attachments:%u,other:%u%s%s "
+		 "parts=%u dropped=images:%u,attachments:%u,other:%u%s%s%s%s "
 		 "api_ms=%u reply=%s",
 		 result_word(t), id ? id->key_id : "-",
 		 id ? id->account->id : "-", t->dialect->name,
@@ -415,6 +419,8 @@ log_story(const struct session *s, const struct story *t)
 		 counts.images, counts.attachments, counts.other,
 		 counts.rest_unread ? ",rest:unread" : "",
 		 counts.replaced ? " charset=repaired" : "",
+		 *ignored ? " ignored=" : "",
+		 *ignored ? log_quote(ignored_q, ignored) : "",
 		 t->handoff.waited_ms, log_quote(reply_q, reply));
 }
 

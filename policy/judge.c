@@ -65,6 +65,19 @@ may_send(const struct account *a, const struct outgoing *o,
 	return false;
 }
 
+/* By a route that is not known nothing can be said. */
+static bool
+can_go(const struct outgoing *o, struct smtp_reply *reply)
+{
+	const struct route *r = o->route;
+
+	if (r == NULL)
+		return true;
+	return feature_check(o, reply) &&
+	       (r->handoff == ROUTE_TRANSPORT || r->format->fits == NULL ||
+		r->format->fits(o, reply));
+}
+
 /* Who could not be told at RCPT is told now. */
 static bool
 is_few(const struct message *m, const struct dialect *d,
@@ -77,19 +90,6 @@ is_few(const struct message *m, const struct dialect *d,
 		       "More than %u recipients; a message can have so many",
 		       d->recipients_max);
 	return false;
-}
-
-/* By a route that is not known nothing can be said. */
-static bool
-can_go(const struct outgoing *o, struct smtp_reply *reply)
-{
-	const struct route *r = o->route;
-
-	if (r == NULL)
-		return true;
-	return feature_check(o, reply) &&
-	       (r->handoff == ROUTE_TRANSPORT || r->format->fits == NULL ||
-		r->format->fits(o, reply));
 }
 
 void

@@ -322,6 +322,10 @@ test_body(void **state)
 #define R24 R5("a") R5("b") R5("c") R5("d") "e1@x e2@x e3@x e4@x"
 
 static const struct dialect_row addresses[] = {
+	{ "25 recipients over To, CC and BCC; one more", M,
+	  .rcpts = R24 " e5@x e6@x",
+	  .refusal = "550 5.5.3 More than 25 recipients; a message can have so "
+		     "many" },
 	{ "From with a name", M,
 	  .want = "from_name: Shop\nfrom_email: shop@example.com" },
 	{ "From without a name", "From: shop@example.com\n",
