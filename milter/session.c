@@ -247,12 +247,10 @@ may_go_by_transport(const struct config *c, const struct account *a)
 	return false;
 }
 
-/* A new HTML part is put in the place of the old one. */
 static unsigned
 wants_of(const struct dialect *d, bool by_transport)
 {
-	return d->body_wants |
-	       (by_transport && !d->html_only ? BODY_WANT_RAW : 0);
+	return d->body_wants | (by_transport ? requeue_body_wants(d) : 0);
 }
 
 /* The dialect is known when the account is; else it may be any. */
