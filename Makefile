@@ -59,6 +59,9 @@ MILTER_SRC := \
 	milter/config_file.c \
 	milter/config_option.c \
 	milter/control_server.c \
+	milter/copies.c \
+	milter/copy_arrival.c \
+	milter/copy_seal.c \
 	milter/copy_terms.c \
 	milter/crypto.c \
 	milter/daemon.c \
@@ -83,6 +86,7 @@ MILTER_SRC := \
 	milter/lmtp_command.c \
 	milter/lmtp_protocol.c \
 	milter/log.c \
+	milter/login.c \
 	milter/loop.c \
 	milter/mailbox.c \
 	milter/manage.c \
@@ -96,6 +100,7 @@ MILTER_SRC := \
 	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
+	milter/resubmit.c \
 	milter/request.c \
 	milter/sasl.c \
 	milter/sasl_protocol.c \
@@ -156,7 +161,12 @@ $(B)/%.o: %.c
 UNIT_POLICY := \
 	test_account \
 	test_address \
+	test_api_campaignmonitor \
 	test_api_emaildelivery \
+	test_api_flexmail \
+	test_api_generic \
+	test_api_sparkpost \
+	test_api_write \
 	test_body \
 	test_body_want \
 	test_charset \
@@ -169,6 +179,7 @@ UNIT_POLICY := \
 	test_dialect_auto \
 	test_dialect_sparkpost \
 	test_dynbuf \
+	test_feature \
 	test_header_json \
 	test_header_text \
 	test_html \
@@ -237,6 +248,9 @@ API_SCENE := api_batch api_health api_service config config_file config_option \
 	store submission
 WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
+# Formats of APIs, by tables of tests/unit/api_rows.c.
+WITH_API_ROWS := test_api_campaignmonitor test_api_flexmail test_api_generic \
+	test_api_sparkpost
 
 LINK_test_config := config config_file config_option listener log
 LINK_test_api_batch := $(API_SCENE)
@@ -268,7 +282,8 @@ LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_plan_seal := plan_seal crypto
 LINK_test_prompt_stop := prompt_stop
-LINK_test_queue_delivery := queue_delivery $(API_SCENE)
+LINK_test_queue_delivery := queue_delivery copies copy_seal copy_terms resubmit \
+	$(API_SCENE)
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_protocol loop mailbox crypto log metrics rate_limit \
@@ -304,6 +319,8 @@ $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
 endef
 $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
 $(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
+$(WITH_API_ROWS:%=$(B)/tests/unit/%): $(B)/tests/unit/api_rows.o
+$(B)/tests/unit/test_api_generic: $(B)/tests/unit/json_schema.o
 $(WITH_HTML_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/html_scene.o
 
 unit-bin: $(UNIT_BIN)
@@ -370,7 +387,7 @@ counts:
 
 TB := $(B)/tests/bench
 BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/floor $(TB)/policy_bench \
-	$(TB)/keystore_bench
+	$(TB)/html_bench $(TB)/keystore_bench
 
 $(TB)/smtpload: $(TB)/smtpload.o $(TB)/load.o $(TB)/latency.o $(TB)/payload.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
@@ -382,6 +399,9 @@ $(TB)/floor: $(TB)/floor.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl) -lmilter
 
 $(TB)/policy_bench: $(TB)/policy_bench.o $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
+
+$(TB)/html_bench: $(TB)/html_bench.o $(B)/libpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
 
 $(TB)/keystore_bench: $(TB)/keystore_bench.o \
@@ -432,6 +452,8 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/man/man5/txmilter.conf.5
 	install -D -m 0644 man/txmilter-headers.7 \
 		$(DESTDIR)$(PREFIX)/share/man/man7/txmilter-headers.7
+	install -D -m 0644 man/txmilter-message.schema.json \
+		$(DESTDIR)$(PREFIX)/share/txmilter/txmilter-message.schema.json
 
 clean:
 	rm -rf build

@@ -132,7 +132,7 @@ feature_ignored(const struct outgoing *o, char dst[FEATURE_LIST_SIZE])
 	size_t n = 0;
 
 	dst[0] = '\0';
-	for (int f = 0; f < FEATURES; f++) {
+	for (int f = 0; o->route != NULL && f < FEATURES; f++) {
 		int more;
 
 		if (o->asked[f] == NULL ||

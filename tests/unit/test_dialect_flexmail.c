@@ -341,8 +341,8 @@ static const struct dialect_row addresses[] = {
 	  .lacks = "header" },
 	{ "the account's route", M, .want = "route_id: r1" },
 	{ "several routes and no default", M, .n_routes = 2,
-	  .refusal = "550 5.6.0 Route: this account has several routes, name "
-		     "one: r1, r2" },
+	  .refusal = "550 5.7.1 This account has several routes and no "
+		     "default: r1, r2" },
 };
 
 static void
@@ -353,6 +353,32 @@ test_addresses(void **state)
 }
 
 /* --- the table ----------------------------------------------------------- */
+
+/* User name and password are issued as a pair. */
+static void
+test_login(void **state)
+{
+	static const struct {
+		const char *user, *expected;
+		bool ok;
+	} v[] = {
+		{ "acme", "acme", true }, { "acme", NULL, true },
+		{ "", NULL, true },	  { "Acme", "acme", false },
+		{ "acm", "acme", false }, { "acmee", "acme", false },
+		{ "", "acme", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		char subaccount[SUBACCOUNT_MAX + 1] = "x";
+		const char *why =
+		    dialect_login(&dialect_flexmail, v[i].user,
+				  strlen(v[i].user), v[i].expected, subaccount);
+
+		if ((why == NULL) != v[i].ok || subaccount[0] != '\0')
+			fail_msg("%s, %s: %s", v[i].user, v[i].expected, why);
+	}
+}
 
 static void
 test_table(void **state)
@@ -382,6 +408,7 @@ main(void)
 		cmocka_unit_test(test_tracking),
 		cmocka_unit_test(test_body),
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_login),
 		cmocka_unit_test(test_table),
 	};
 

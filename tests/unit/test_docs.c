@@ -142,8 +142,9 @@ test_headers(void **state)
 
 	(void)state;
 	for (size_t d = 0; dialects[d] != NULL; d++) {
-		for (const struct header_rule *r = dialects[d]->rules; r->name;
-		     r++) {
+		const struct header_rule *r = dialects[d]->rules;
+
+		for (; r != NULL && r->name != NULL; r++) {
 			g_autofree char *want =
 			    g_strdup_printf(".It Cm %s\n", r->name);
 
