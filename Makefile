@@ -161,7 +161,12 @@ $(B)/%.o: %.c
 UNIT_POLICY := \
 	test_account \
 	test_address \
+	test_api_campaignmonitor \
 	test_api_emaildelivery \
+	test_api_flexmail \
+	test_api_generic \
+	test_api_sparkpost \
+	test_api_write \
 	test_body \
 	test_body_want \
 	test_charset \
@@ -174,6 +179,7 @@ UNIT_POLICY := \
 	test_dialect_auto \
 	test_dialect_sparkpost \
 	test_dynbuf \
+	test_feature \
 	test_header_json \
 	test_header_text \
 	test_html \
@@ -245,6 +251,9 @@ API_SCENE := api_batch api_health api_service config config_file config_option \
 	store submission
 WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
+# Formats of APIs, by tables of tests/unit/api_rows.c.
+WITH_API_ROWS := test_api_campaignmonitor test_api_flexmail test_api_generic \
+	test_api_sparkpost
 
 LINK_test_config := config config_file config_option listener log
 LINK_test_api_batch := $(API_SCENE)
@@ -315,6 +324,8 @@ $(B)/tests/unit/$(1): $(B)/tests/unit/$(1).o $(LINK_$(1):%=$(B)/milter/%.o) \
 endef
 $(foreach t,$(UNIT_MILTER),$(eval $(call unit_milter,$(t))))
 $(WITH_API_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/api_scene.o
+$(WITH_API_ROWS:%=$(B)/tests/unit/%): $(B)/tests/unit/api_rows.o
+$(B)/tests/unit/test_api_generic: $(B)/tests/unit/json_schema.o
 $(WITH_HTML_SCENE:%=$(B)/tests/unit/%): $(B)/tests/unit/html_scene.o
 
 unit-bin: $(UNIT_BIN)
@@ -381,7 +392,7 @@ counts:
 
 TB := $(B)/tests/bench
 BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/floor $(TB)/policy_bench \
-	$(TB)/keystore_bench
+	$(TB)/html_bench $(TB)/keystore_bench
 
 $(TB)/smtpload: $(TB)/smtpload.o $(TB)/load.o $(TB)/latency.o $(TB)/payload.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
@@ -393,6 +404,9 @@ $(TB)/floor: $(TB)/floor.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl) -lmilter
 
 $(TB)/policy_bench: $(TB)/policy_bench.o $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
+
+$(TB)/html_bench: $(TB)/html_bench.o $(B)/libpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
 
 $(TB)/keystore_bench: $(TB)/keystore_bench.o \
@@ -443,6 +457,8 @@ install: all
 		$(DESTDIR)$(PREFIX)/share/man/man5/txmilter.conf.5
 	install -D -m 0644 man/txmilter-headers.7 \
 		$(DESTDIR)$(PREFIX)/share/man/man7/txmilter-headers.7
+	install -D -m 0644 man/txmilter-message.schema.json \
+		$(DESTDIR)$(PREFIX)/share/txmilter/txmilter-message.schema.json
 
 clean:
 	rm -rf build

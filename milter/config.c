@@ -60,6 +60,15 @@ fail_at(struct loading *l, unsigned line, const char *what, const char *section)
 	return fail(l, "[route %s] %s", section, what);
 }
 
+/* The same of an API, about one of its options. */
+static int
+fail_of_api(struct loading *l, const struct config_block *b, const char *why,
+	    const char *option)
+{
+	l->line = b->line;
+	return fail(l, "[api %s] %s: \"%s\"", b->name, why, option);
+}
+
 /* --- sections ------------------------------------------------------------- */
 
 static void
@@ -171,7 +180,8 @@ take(struct loading *l, struct config_block *b, size_t option,
      const char *value)
 {
 	const struct config_option *o = &config_options[option];
-	bool again = o->type == TYPE_STRIP || o->type == TYPE_ADD;
+	bool again = o->type == TYPE_STRIP || o->type == TYPE_ADD ||
+		     o->type == TYPE_FIELD;
 	char *why;
 
 	if (!again && config_block_value(b, option) != NULL)
@@ -327,6 +337,32 @@ goes_with(struct loading *l, const struct config_block *b, bool by_transport)
 	return true;
 }
 
+/* The same for what only one format has. */
+static void
+finish_api(struct loading *l, const struct config_block *b,
+	   const struct config_api *api)
+{
+	const char *clash = api_flexmail_clash(&api->settings);
+	char why[100];
+
+	for (size_t i = 0; i < config_n_options; i++) {
+		const struct config_option *o = &config_options[i];
+
+		if (config_block_value(b, i) == NULL ||
+		    config_option_fits(o, b->base))
+			continue;
+		(void)snprintf(why, sizeof(why),
+			       "the format %s has no such option",
+			       api->format->name);
+		(void)fail_of_api(l, b, why, o->name);
+		return;
+	}
+	if (clash != NULL)
+		(void)fail_of_api(l, b,
+				  "field: its place in the request is taken",
+				  clash);
+}
+
 static void
 finish_route(struct loading *l, const struct config_block *b,
 	     struct config_route *r)
@@ -424,6 +460,10 @@ finish(struct loading *l)
 	check_agent_path(l);
 	for (struct config_block *b = l->file->first; b != NULL; b = b->next)
 		check_required(l, b);
+	for (struct config_block *b = l->file->first; b != NULL; b = b->next) {
+		if (b->section == SECTION_API)
+			finish_api(l, b, b->base);
+	}
 	for (struct config_block *b = l->file->first; b != NULL; b = b->next) {
 		if (b->section == SECTION_ROUTE)
 			finish_route(l, b, b->base);

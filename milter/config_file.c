@@ -127,6 +127,7 @@ print_block(const struct config_block *b, enum config_section section,
 		const char *value = printed_value(b, i, mode);
 
 		if (o->section != section || value == NULL || *value == '\0' ||
+		    (b != NULL && !config_option_fits(o, b->base)) ||
 		    (option != NULL && strcmp(o->name, option) != 0))
 			continue;
 		if (!headed)

@@ -115,6 +115,11 @@ const struct config_option config_options[] = {
 	  0,
 	  false,
 	  { "accept", "retry" } },
+	{ SECTION_API, "consent_to_track", TYPE_CONSENT,
+	  API(settings.consent_to_track), "Unchanged", 0, 0, false,
+	  NO_WORDS },
+	{ SECTION_API, "field", TYPE_FIELD, API(settings), "", 0, 0, false,
+	  NO_WORDS },
 	{ SECTION_ROUTE,
 	  "handoff",
 	  TYPE_WORD,
@@ -492,6 +497,88 @@ set_format(const struct config_option *o, const char *value,
 			   value, api_names(names));
 }
 
+/* --- what a format has of its own ----------------------------------------- */
+
+static char *
+set_consent(const struct config_option *o, const char *value, const char **at)
+{
+	for (const char *const *c = api_consents; *c != NULL; c++) {
+		if (strcmp(*c, value) == 0) {
+			*at = *c;
+			return NULL;
+		}
+	}
+	return wrong(o, "must be \"%s\", \"%s\" or \"%s\"", api_consents[0],
+		     api_consents[1], api_consents[2]);
+}
+
+static const struct api_field_row *
+find_field(const char *name, size_t len)
+{
+	for (size_t i = 0; i < api_flexmail_n_fields; i++) {
+		if (strlen(api_flexmail_fields[i].name) == len &&
+		    memcmp(api_flexmail_fields[i].name, name, len) == 0)
+			return &api_flexmail_fields[i];
+	}
+	return NULL;
+}
+
+static char *
+check_field(const struct config_option *o, const char *value, size_t n,
+	    const char *path, const struct api_settings *s)
+{
+	const struct api_field_row *row = find_field(value, n);
+
+	if (n == 0 || *path == '\0')
+		return wrong(o, "must be \"NAME PATH\", as in \"tag tag\"");
+	if (row == NULL)
+		return wrong(o, "there is no field \"%.*s\"", (int)n, value);
+	if (!api_field_is_path(path) ||
+	    (row->is_member && strchr(path, '.') != NULL))
+		return wrong(o, "%s: \"%s\" cannot be %s", row->name, path,
+			     row->is_member ? "a name"
+					    : "a path of names with dots");
+	for (size_t i = 0; i < s->n_fields; i++) {
+		if (strcmp(s->fields[i].name, row->name) == 0)
+			return wrong(o, "%s: given twice", row->name);
+	}
+	return NULL;
+}
+
+static char *
+add_field(const struct config_option *o, const char *value,
+	  struct api_settings *s)
+{
+	size_t n = strcspn(value, " \t");
+	const char *path = value + n + strspn(value + n, " \t");
+	char *why;
+
+	if (*value == '\0')
+		return NULL;
+	why = check_field(o, value, n, path, s);
+	if (why != NULL)
+		return why;
+	s->fields = need(
+	    realloc(s->fields, (s->n_fields + 1) * sizeof(*s->fields)));
+	s->fields[s->n_fields++] = (struct api_field){
+		.name = need(strndup(value, n)),
+		.path = need(strdup(path)),
+	};
+	return NULL;
+}
+
+static void
+clear_fields(struct api_settings *s)
+{
+	for (size_t i = 0; i < s->n_fields; i++) {
+		free(s->fields[i].name);
+		free(s->fields[i].path);
+	}
+	free(s->fields);
+	s->fields = NULL;
+	s->n_fields = 0;
+}
+
 /* --- one option ----------------------------------------------------------- */
 
 char *
@@ -521,12 +608,26 @@ config_option_set(const struct config_option *o, const char *value, void *base)
 		return set_dialect(o, value, at);
 	case TYPE_FORMAT:
 		return set_format(o, value, at);
+	case TYPE_CONSENT:
+		return set_consent(o, value, at);
+	case TYPE_FIELD:
+		return add_field(o, value, at);
 	case TYPE_STRIP:
 		return add_strip(o, value, at);
 	case TYPE_ADD:
 		return add_header(o, value, at);
 	}
 	return NULL;
+}
+
+bool
+config_option_fits(const struct config_option *o, const void *base)
+{
+	const struct config_api *api = base;
+
+	return o->type == TYPE_CONSENT ? api->format == &api_campaignmonitor
+	       : o->type == TYPE_FIELD ? api->format == &api_flexmail
+				       : true;
 }
 
 void
@@ -544,6 +645,9 @@ config_option_clear(const struct config_option *o, void *base)
 	case TYPE_HEADER:
 		free(*(char **)at);
 		*(char **)at = NULL;
+		break;
+	case TYPE_FIELD:
+		clear_fields(at);
 		break;
 	case TYPE_STRIP:
 		clear_strip(at);
@@ -590,6 +694,8 @@ config_option_equal(const struct config_option *o, const void *a, const void *b)
 	case TYPE_DIALECT:
 	case TYPE_FORMAT:
 		return *(const void *const *)x == *(const void *const *)y;
+	case TYPE_CONSENT:
+	case TYPE_FIELD:
 	case TYPE_STRIP:
 	case TYPE_ADD:
 		break; /* none of them is fixed */

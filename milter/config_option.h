@@ -35,6 +35,8 @@ enum config_type {
 	TYPE_LOG_LEVEL,
 	TYPE_DIALECT,
 	TYPE_FORMAT,
+	TYPE_CONSENT, /* of campaignmonitor: one of api_consents */
+	TYPE_FIELD,   /* of flexmail: "NAME PATH"; may be given again */
 	TYPE_STRIP, /* of a route: names of headers; may be given again */
 	TYPE_ADD,   /* of a route: a header; may be given again */
 };
@@ -57,6 +59,9 @@ extern const size_t config_n_options;
  * (free()). */
 char *config_option_set(const struct config_option *o, const char *value,
 			void *base);
+
+/* False: the format of the API in `base` has no such option. */
+bool config_option_fits(const struct config_option *o, const void *base);
 
 /* Frees what the option owns in base. */
 void config_option_clear(const struct config_option *o, void *base);

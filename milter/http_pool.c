@@ -506,9 +506,29 @@ slot_start(struct slot *slot, struct http_call *call)
 	       curl_multi_add_handle(slot->pool->multi, slot->easy) == CURLM_OK;
 }
 
+/* How some APIs say it, Campaign Monitor's too: seconds. What is no number, or
+ * larger than any pause, is the time of day that others mean by it. */
+static unsigned
+rate_limit_reset(CURL *easy)
+{
+	struct curl_header *h;
+	unsigned long seconds;
+	char *end;
+
+	if (curl_easy_header(easy, "X-RateLimit-Reset", 0, CURLH_HEADER, -1,
+			     &h) != CURLHE_OK ||
+	    *h->value < '0' || *h->value > '9')
+		return 0;
+	errno = 0;
+	seconds = strtoul(h->value, &end, 10);
+	return errno == 0 && *end == '\0' && seconds <= HTTP_RETRY_AFTER_MAX
+		   ? (unsigned)seconds
+		   : 0;
+}
+
 /* A date is told as the time until then, which may be over. */
 static unsigned
-retry_after(CURL *easy)
+retry_after(CURL *easy, unsigned status)
 {
 	curl_off_t seconds = 0;
 
@@ -516,6 +536,8 @@ retry_after(CURL *easy)
 		CURLE_OK ||
 	    seconds < 0)
 		return 0;
+	if (seconds == 0 && status == 429)
+		return rate_limit_reset(easy);
 	return seconds < HTTP_RETRY_AFTER_MAX ? (unsigned)seconds
 					      : HTTP_RETRY_AFTER_MAX;
 }
@@ -534,7 +556,7 @@ slot_end(struct slot *slot, enum http_result result)
 	(void)curl_easy_getinfo(slot->easy, CURLINFO_REQUEST_SIZE,
 				&request_size);
 	call->status = (unsigned)status;
-	call->retry_after = retry_after(slot->easy);
+	call->retry_after = retry_after(slot->easy, call->status);
 	/* Nobody acts on the beginning of a request. */
 	call->sent =
 	    request_size > 0 && (!call->post || slot->taken == body_len(call));

@@ -70,7 +70,8 @@ struct http_piece {
 /* Of one call, Host, Content-Length and User-Agent not counted. */
 #define HTTP_HEADERS_MAX 16
 
-/* An answer's Retry-After that says more says this. */
+/* An answer's Retry-After that says more says this. A 429 without one may say
+ * X-RateLimit-Reset, in seconds. */
 #define HTTP_RETRY_AFTER_MAX 86400
 
 /* All that `in` points to stays the caller's and must live, unchanged, until

@@ -37,8 +37,8 @@ struct session {
 	struct key_wait *key;	     /* the question whose message it is */
 	bool key_in_header;	     /* it is about a key in the header */
 	bool headers_done;
-	unsigned throttled;  /* seconds: too many wrong keys from there */
-	struct trial *trial; /* the message is only tried */
+	unsigned throttled;	   /* seconds: too many wrong keys from there */
+	struct trial *trial;	   /* the message is only tried */
 	struct copy_arrival *copy; /* it is to be a copy of our own */
 };
 
@@ -139,7 +139,7 @@ void
 session_ask_login(struct session *s)
 {
 	if (s->message != NULL && s->user != NULL && s->key == NULL &&
-	    s->trial == NULL)
+	    s->trial == NULL && s->copy == NULL)
 		s->key = key_wait_user(s->services->keys, s->user, s->client);
 }
 
@@ -287,7 +287,7 @@ has_sender(const struct session *s)
 void
 session_headers_done(struct session *s)
 {
-	if (s->message == NULL || s->copy != NULL || s->headers_done)
+	if (s->message == NULL || s->headers_done || s->copy != NULL)
 		return;
 	s->headers_done = true;
 	if (s->trial == NULL && !ask_by_header(s))
@@ -299,7 +299,8 @@ session_headers_done(struct session *s)
 bool
 session_body(struct session *s, const char *data, size_t len)
 {
-	return s->message == NULL || s->copy != NULL || message_body(s->message, data, len);
+	return s->message == NULL || s->copy != NULL ||
+	       message_body(s->message, data, len);
 }
 
 static void
@@ -408,6 +409,8 @@ log_story(const struct session *s, const struct story *t)
 	struct body_counts counts;
 	char submission[2 * SUBMISSION_ID_LEN + 1];
 	char reply[SMTP_REPLY_TEXT_MAX + 32];
+	char ignored[FEATURE_LIST_SIZE] = "";
+	char ignored_q[LOG_QUOTE_SIZE];
 	char route_q[LOG_QUOTE_SIZE];
 	char reply_q[LOG_QUOTE_SIZE];
 
@@ -416,10 +419,12 @@ log_story(const struct session *s, const struct story *t)
 	(void)snprintf(reply, sizeof(reply), "%d %s %s", t->reply.code,
 		       t->reply.enhanced, t->reply.text);
 	crypto_hex(submission, t->handoff.submission, SUBMISSION_ID_LEN);
+	if (o != NULL)
+		(void)feature_ignored(o, ignored);
 	log_info(t->queue_id,
 		 "message result=%s key=%s account=%s dialect=%s route=%s "
 		 "handoff=%s submission=%s rcpts=%zu accepted=%zu bytes=%zu "
-		 "parts=%u dropped=images:%u,attachments:%u,other:%u%s%s "
+		 "parts=%u dropped=images:%u,attachments:%u,other:%u%s%s%s%s "
 		 "api_ms=%u reply=%s",
 		 result_word(t), id ? id->key_id : "-",
 		 id ? id->account->id : "-", t->dialect->name,
@@ -429,6 +434,8 @@ log_story(const struct session *s, const struct story *t)
 		 counts.images, counts.attachments, counts.other,
 		 counts.rest_unread ? ",rest:unread" : "",
 		 counts.replaced ? " charset=repaired" : "",
+		 *ignored ? " ignored=" : "",
+		 *ignored ? log_quote(ignored_q, ignored) : "",
 		 t->handoff.waited_ms, log_quote(reply_q, reply));
 }
 
@@ -499,9 +506,9 @@ session_end(struct session *s, const char *queue_id,
 	}
 	/* What drains may have begun it. */
 	if (s->copy != NULL) {
-		outcome_r->edits = copy_arrival_end(
-		    s->copy, s->services->seal, s->message, queue_id,
-		    &outcome_r->reply);
+		outcome_r->edits =
+		    copy_arrival_end(s->copy, s->services->seal, s->message,
+				     queue_id, &outcome_r->reply);
 		session_reset(s);
 		return;
 	}
@@ -538,7 +545,8 @@ session_end_trial(struct session *s, struct dynbuf *out)
 		return false;
 	d = login_dialect(s->config, t->account);
 	judge(s->message, t->account, d, &s->config->routes, &verdict);
-	trial_write(t, s->config, verdict.dialect ? verdict.dialect : d, s->message, &verdict, out);
+	trial_write(t, s->config, verdict.dialect ? verdict.dialect : d,
+		    s->message, &verdict, out);
 	verdict_clear(&verdict);
 	session_reset(s);
 	return true;

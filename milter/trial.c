@@ -124,6 +124,7 @@ write_verdict(struct report *r, const struct trial *t, const struct dialect *d,
 {
 	const struct route *route;
 	bool good = v->kind == VERDICT_HAND_OVER;
+	char ignored[FEATURE_LIST_SIZE];
 	char reply[SMTP_REPLY_TEXT_MAX + 32] =
 	    "250 2.0.0 if the API accepts it";
 
@@ -152,6 +153,8 @@ write_verdict(struct report *r, const struct trial *t, const struct dialect *d,
 		report_text(r, "transport", route->transport);
 	else
 		report_text(r, "api", route->api);
+	if (*feature_ignored(v->outgoing, ignored) != '\0')
+		report_text(r, "ignored", ignored);
 }
 
 static void

@@ -184,7 +184,7 @@ read_reply_to(const char *text)
 
 	if (mailbox_list_parse(text, strlen(text), &list) == ADDRESS_OK) {
 		for (size_t i = 0; i < list.n; i++) {
-			if (*list.v[i].addr == '\0')
+			if (!address_is_plain(list.v[i].addr))
 				continue;
 			m = &list.v[i];
 			n++;

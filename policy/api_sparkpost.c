@@ -160,10 +160,10 @@ add_headers(struct dynbuf *out, const struct outgoing *o,
 	add_header_value(out, "CC", o->cc);
 	if (is_bcc)
 		add_header_value(out, "Bcc", r->email);
-	(void)dynbuf_adds(out, "}");
+	(void)dynbuf_adds(out, "},");
 }
 
-/* It ends within "content", where the shared piece goes on. */
+/* It ends within "content", where the shared piece goes on with "from". */
 static bool
 recipient_piece(const struct api_settings *s, const struct outgoing *o,
 		const struct outgoing_recipient *r, struct dynbuf *out)
@@ -175,11 +175,6 @@ recipient_piece(const struct api_settings *s, const struct outgoing *o,
 	api_write_json(out, "tags", o->labels);
 	(void)dynbuf_adds(out, "}]");
 	api_write_open(out, "content", "{");
-	api_write_open(out, "from", "{");
-	api_write_string(out, "email", o->from_email);
-	if (*o->from_name != '\0')
-		add_header_value(out, "name", o->from_name);
-	(void)dynbuf_adds(out, "}");
 	add_headers(out, o, r);
 	return !out->overflow;
 }
@@ -192,6 +187,11 @@ add_content(struct dynbuf *out, const struct outgoing *o)
 	static const struct api_file_names shown = { "name", "type", "data",
 						     true };
 
+	api_write_open(out, "from", "{");
+	api_write_string(out, "email", o->from_email);
+	if (*o->from_name != '\0')
+		add_header_value(out, "name", o->from_name);
+	(void)dynbuf_adds(out, "}");
 	add_header_value(out, "subject", o->subject);
 	add_header_value(out, "reply_to", o->reply_to);
 	api_write_text(out, "html", o->html, o->html_len);
@@ -224,7 +224,6 @@ shared_piece(const struct api_settings *s, const struct outgoing *o,
 	     struct dynbuf *out)
 {
 	(void)s;
-	(void)dynbuf_adds(out, ",");
 	add_content(out, o);
 	(void)dynbuf_adds(out, "}");
 	add_options(out, o);

@@ -38,7 +38,7 @@ const char *const feature_names[FEATURES] = {
 const char *const support_names[] = {
 	[SUPPORT_IGNORED] = "ignored",
 	[SUPPORT_PASSED] = "passed",
-	[SUPPORT_DONE] = "done here",
+	[SUPPORT_DONE] = "done",
 	[SUPPORT_REFUSED] = "refused",
 };
 
@@ -132,7 +132,7 @@ feature_ignored(const struct outgoing *o, char dst[FEATURE_LIST_SIZE])
 	size_t n = 0;
 
 	dst[0] = '\0';
-	for (int f = 0; f < FEATURES; f++) {
+	for (int f = 0; o->route != NULL && f < FEATURES; f++) {
 		int more;
 
 		if (o->asked[f] == NULL ||

@@ -68,8 +68,8 @@ enum support feature_support(const struct outgoing *o, enum feature f);
 /* False: it asks for what its way refuses; refusal set. */
 bool feature_check(const struct outgoing *o, struct smtp_reply *refusal);
 
-/* "metadata,labels": what is asked for and ignored; "" when nothing is.
- * Returns dst. */
+/* "labels,metadata": what is asked for and ignored; "" when nothing is, or when
+ * the route is not set. Returns dst. */
 #define FEATURE_LIST_SIZE 512
 const char *feature_ignored(const struct outgoing *o,
 			    char dst[FEATURE_LIST_SIZE]);

@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "body.h"
+
 struct dynbuf;
 
 /* Appends s with &, <, > and quotes as entities: for text and for attributes
@@ -23,8 +25,8 @@ bool html_from_text(struct dynbuf *out, const char *text, size_t len,
 		    bool flowed);
 
 /* The HTML of a text as a string, free(); NULL when it is over
- * HTML_OF_TEXT_MAX. */
-#define HTML_OF_TEXT_MAX (64 * 1024 * 1024)
+ * HTML_OF_TEXT_MAX: escaped text may be six times the text. */
+#define HTML_OF_TEXT_MAX (6 * BODY_KEPT_MAX)
 char *html_of_text(const char *text, size_t len, bool flowed, size_t *len_r);
 
 #endif

@@ -105,6 +105,23 @@ test_requests(void **state)
 		  { LEAST, .reply_to = S("a@x, b@x") },
 		  HEAD ",\"replyto\":\"a@x, b@x\"}" },
 		{ "tag", { LEAST, .tag = S("t") }, HEAD ",\"tag\":\"t\"}" },
+		{ "a tag of another dialect",
+		  { LEAST, .tag = S("Password  R\xc3\xa9set!") },
+		  HEAD ",\"tag\":\"password-r-set-\"}" },
+		{ "a tag that cannot be is not sent in part",
+		  { LEAST, .tag = S("1234567890123456789") },
+		  HEAD "}" },
+		{ "text alone, as HTML",
+		  { LEAST, .text = S("a <b>\nc "), .text_len = 8 },
+		  HEAD ",\"body\":\"a &lt;b&gt;<br>\\nc \"}" },
+		{ "text alone, flowed",
+		  { LEAST, .text = S("a \nb"), .text_len = 4,
+		    .text_is_flowed = true },
+		  HEAD ",\"body\":\"a b\"}" },
+		{ "text beside HTML",
+		  { LEAST, .html = S("h"), .html_len = 1, .text = S("t"),
+		    .text_len = 1 },
+		  HEAD ",\"body\":\"h\"}" },
 		{ "route",
 		  { LEAST, .route_id = S("r1") },
 		  HEAD ",\"route\":\"r1\"}" },
@@ -160,6 +177,44 @@ test_recipient(void **state)
 		      "{\"to\":\"r\\\"@x\",\"toname\":\"Doe, \\\"J\\\"\","
 		      "\"fromname\":\"Shop \\\"X\\\"\",\"fromemail\":\"s@x\","
 		      "\"returnpath\":\"bounce@x\"}");
+}
+
+static const struct {
+	const char *name;
+	struct outgoing o;
+	const char *refusal; /* NULL: it fits */
+} fits[] = {
+	{ "least", { LEAST, .subject = S("s"), .html = S("h") }, NULL },
+	{ "text alone", { LEAST, .subject = S("s"), .text = S("t") }, NULL },
+	{ "a template has the rest", { LEAST, .template_id = S("T") }, NULL },
+	{ "no subject",
+	  { LEAST, .html = S("h") },
+	  "Subject: header missing, and the API of the route needs one" },
+	{ "no body",
+	  { LEAST, .subject = S("s") },
+	  "The message has no HTML or text part to send" },
+	{ "the longest tag",
+	  { LEAST, .template_id = S("T"), .tag = S("Password  Reset 123") },
+	  NULL },
+	{ "a longer one",
+	  { LEAST, .template_id = S("T"), .tag = S("Password Reset 12345"),
+	    .asked = { [FEATURE_TAG] = "X-Cmail-GroupName" } },
+	  "X-Cmail-GroupName: too long for the API of the route: it takes 18 "
+	  "characters" },
+};
+
+static void
+test_fits(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(fits) / sizeof(fits[0]); i++) {
+		struct smtp_reply reply = { 0 };
+		bool ok = f->fits(&fits[i].o, &reply);
+
+		if (ok != (fits[i].refusal == NULL) ||
+		    (!ok && strcmp(reply.text, fits[i].refusal) != 0))
+			fail_msg("%s: %s", fits[i].name, reply.text);
+	}
 }
 
 /* Each piece says so when it does not fit, wherever it ends. */
@@ -518,6 +573,7 @@ main(void)
 		cmocka_unit_test(test_head),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_recipient),
+		cmocka_unit_test(test_fits),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_conclusions),

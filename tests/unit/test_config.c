@@ -293,7 +293,8 @@ static const struct {
 	{ ESP, "format", "emaildelivery", STRING, AT_API(url), "http://h", 0,
 	  NULL },
 	E(ESP, format, "soap",
-	  "no API format is called \"soap\"; there is emaildelivery"),
+	  "no API format is called \"soap\"; there is emaildelivery, sparkpost, "
+	  "campaignmonitor, flexmail, generic"),
 	{ ESP, "ca_file", "/etc/ca.pem", STRING, AT_API(ca_file), "/etc/ca.pem",
 	  0, NULL },
 	E(ESP, ca_file, "ca.pem", "\"ca.pem\" is not an absolute path"),
@@ -313,6 +314,29 @@ static const struct {
 	{ ESP, "on_ambiguous", "accept", BOOL, AT_API(accept_ambiguous), NULL,
 	  true, NULL },
 	E(ESP, on_ambiguous, "maybe", "must be \"retry\" or \"accept\""),
+#define CM ESP "format = campaignmonitor\n"
+#define CONSENT(word)                                              \
+	{                                                          \
+		CM, "consent_to_track", word, STRING,              \
+		    AT_API(settings.consent_to_track), word, 0, NULL \
+	}
+	CONSENT("Yes"),
+	CONSENT("No"),
+	CONSENT("Unchanged"),
+	E(CM, consent_to_track, "yes",
+	  "must be \"Unchanged\", \"Yes\" or \"No\""),
+	E(CM, consent_to_track, "",
+	  "must be \"Unchanged\", \"Yes\" or \"No\""),
+#define FX ESP "format = flexmail\n"
+	E(FX, field, "tag", "must be \"NAME PATH\", as in \"tag tag\""),
+	E(FX, field, "nosuch a.b", "there is no field \"nosuch\""),
+	E(FX, field, "Tag a", "there is no field \"Tag\""),
+	E(FX, field, "tag a..b",
+	  "tag: \"a..b\" cannot be a path of names with dots"),
+	E(FX, field, "tag a b",
+	  "tag: \"a b\" cannot be a path of names with dots"),
+	E(FX, field, "attachment_name a.b",
+	  "attachment_name: \"a.b\" cannot be a name"),
 
 #define R "[route r]\n"
 #define MAIL R "handoff = transport\n"
@@ -447,6 +471,7 @@ test_values(void **state)
 #define BAD_NAME(section, word)                                         \
 	"[" section "]: write [" word " NAME]; a name has letters, digits, " \
 	"'.', '_' and '-'"
+#define FLEXMAIL "[api a]\nurl = https://h\nformat = flexmail\n"
 #define MAIL_ROUTE "[route out]\nhandoff = transport\ntransport = smtp:\n"
 #define REST "not \"option = value\", \"[section]\" or a comment"
 
@@ -525,6 +550,19 @@ static const struct {
 	{ "an api for a transport route", API MAIL_ROUTE "api = esp\n", 3,
 	  "[route out] hands over to a transport: \"api\" does not go with "
 	  "that" },
+	{ "consent for another format", API "consent_to_track = No\n", 1,
+	  "[api esp] the format emaildelivery has no such option: "
+	  "\"consent_to_track\"" },
+	{ "a field for another format",
+	  "# x\n[api a]\nurl = https://h\nfield = tag x\nformat = generic\n", 2,
+	  "[api a] the format generic has no such option: \"field\"" },
+	{ "the format may come after its options",
+	  "[api a]\nurl = https://h\nfield = tag x\nformat = flexmail\n", 0,
+	  NULL },
+	{ "a field given twice", FLEXMAIL "field = tag a\nfield = tag b\n", 5,
+	  "field: tag: given twice" },
+	{ "a field where another is", FLEXMAIL "field = tag subject\n", 1,
+	  "[api a] field: its place in the request is taken: \"tag\"" },
 	{ "unknown option", "# x\nnosuch = 1\n" API, 2,
 	  "unknown option \"nosuch\"" },
 	{ "an option in another case", "Dialect = emaildelivery\n" API, 1,
@@ -736,6 +774,32 @@ test_no_file(void **state)
 	free(error);
 }
 
+/* --- fields of an API ----------------------------------------------------- */
+
+static void
+test_fields(void **state)
+{
+	static const char text[] =
+	    FLEXMAIL "field = tag a.b\nfield = \nfield = text \t body-2.t\n"
+		     "[api b]\nurl = https://h\nformat = flexmail\n";
+	const struct api_settings *s;
+	struct config *c;
+	char *error;
+
+	(void)state;
+	c = load(text, strlen(text), &error);
+	assert_non_null(c);
+	s = &c->apis[0]->settings;
+	assert_int_equal(s->n_fields, 2);
+	assert_string_equal(s->fields[0].name, "tag");
+	assert_string_equal(s->fields[0].path, "a.b");
+	assert_string_equal(s->fields[1].name, "text");
+	assert_string_equal(s->fields[1].path, "body-2.t");
+	assert_int_equal(c->apis[1]->settings.n_fields, 0);
+	assert_string_equal(s->consent_to_track, "Unchanged");
+	config_free(&c);
+}
+
 /* --- the table ------------------------------------------------------------ */
 
 static void
@@ -757,7 +821,7 @@ test_option_table(void **state)
 		n_required++;
 	}
 	assert_int_equal(n_required, 1);
-	assert_int_equal(n, 36);
+	assert_int_equal(n, 38);
 	assert_false(config_option(n, &info));
 	assert_false(config_option(SIZE_MAX, &info));
 }
@@ -770,9 +834,10 @@ test_every_option_has_a_row(void **state)
 
 	(void)state;
 	for (size_t n = 0; config_option(n, &info); n++) {
-		/* test_routes() has these. */
+		/* test_routes() and test_fields() have these. */
 		bool good = strcmp(info.name, "strip") == 0 ||
-			    strcmp(info.name, "add") == 0;
+			    strcmp(info.name, "add") == 0 ||
+			    strcmp(info.name, "field") == 0;
 		/* Any text will do, or what is wrong is the file's. */
 		bool bad = strcmp(info.name, "socket_group") == 0 ||
 			   strcmp(info.name, "api") == 0;
@@ -848,6 +913,13 @@ static const struct {
 	  "direct_timeout = 20s\n", NULL },
 	{ "direct_timeout = 5s\n" API, CONFIG_PRINT_SET, "ttl", "", NULL },
 	{ API, CONFIG_PRINT_ALL, "ttl", "\n[keys]\nttl = 10m\n", NULL },
+	/* What is printed can be read: only a format's own options. */
+	{ API, CONFIG_PRINT_ALL, "consent_to_track", "", NULL },
+	{ "[api a]\nurl = https://h\nformat = campaignmonitor\n",
+	  CONFIG_PRINT_ALL, "consent_to_track",
+	  "\n[api a]\nconsent_to_track = Unchanged\n", NULL },
+	{ FLEXMAIL "field = tag a\nfield =  text\tb.c \n", CONFIG_PRINT_ALL,
+	  "field", "\n[api a]\nfield = tag a\nfield = text\tb.c\n", NULL },
 	{ API, CONFIG_PRINT_ALL, "nosuch", NULL,
 	  "there is no option \"nosuch\"" },
 };
@@ -893,6 +965,7 @@ main(void)
 		cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_fixed_changes),
 		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_fields),
 		cmocka_unit_test(test_option_table),
 		cmocka_unit_test(test_every_option_has_a_row),
 	};

@@ -111,6 +111,24 @@ static const struct page {
 	  "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n"
 	  "Content-Length: 5\r\n\r\nhe",
 	  CLOSE },
+#define LIMITED(status, more)                     \
+	"HTTP/1.1 " status " X\r\n" more "\r\n" \
+	"Content-Length: 0\r\n\r\n"
+	{ "/reset-at-60", LIMITED("429", "X-RateLimit-Reset: 60"), KEEP },
+	{ "/reset-in-other-letters", LIMITED("429", "x-ratelimit-reset:60"),
+	  KEEP },
+	{ "/reset-of-420", LIMITED("420", "X-RateLimit-Reset: 60"), KEEP },
+	{ "/reset-of-200", LIMITED("200", "X-RateLimit-Reset: 60"), KEEP },
+	{ "/reset-most", LIMITED("429", "X-RateLimit-Reset: 86400"), KEEP },
+	{ "/reset-time", LIMITED("429", "X-RateLimit-Reset: 1900000000"),
+	  KEEP },
+	{ "/reset-huge",
+	  LIMITED("429", "X-RateLimit-Reset: 99999999999999999999999"), KEEP },
+	{ "/reset-word", LIMITED("429", "X-RateLimit-Reset: 60s"), KEEP },
+	{ "/reset-negative", LIMITED("429", "X-RateLimit-Reset: -60"), KEEP },
+	{ "/reset-empty", LIMITED("429", "X-RateLimit-Reset:"), KEEP },
+	{ "/reset-and-retry",
+	  LIMITED("429", "Retry-After: 7\r\nX-RateLimit-Reset: 60"), KEEP },
 	{ "/no-content", "HTTP/1.1 204 No Content\r\n\r\n", KEEP },
 	{ "/continue", "HTTP/1.1 100 Continue\r\n\r\n" OK, KEEP },
 	{ "/until-close", "HTTP/1.1 200 OK\r\n\r\nhello", CLOSE },
@@ -568,6 +586,17 @@ test_retry_after(void **state)
 		{ "/retry-future", HTTP_RETRY_AFTER_MAX },
 		{ "/retry-then-close", 0 },
 		{ "/busy", 0 },
+		{ "/reset-at-60", 60 },
+		{ "/reset-in-other-letters", 60 },
+		{ "/reset-of-420", 0 },
+		{ "/reset-of-200", 0 },
+		{ "/reset-most", 86400 },
+		{ "/reset-time", 0 },
+		{ "/reset-huge", 0 },
+		{ "/reset-word", 0 },
+		{ "/reset-negative", 0 },
+		{ "/reset-empty", 0 },
+		{ "/reset-and-retry", 7 },
 	};
 	struct fixture *f = *state;
 	char url[200];

@@ -1632,6 +1632,31 @@ test_hide_key(void **state)
 	identity_hide_key(NULL, 0, KEY);
 }
 
+/* "account:token" as some APIs want it. */
+static void
+test_hide_key_of_two_parts(void **state)
+{
+	static const struct {
+		const char *key, *text, *hidden;
+	} rows[] = {
+		{ "1234:token", "1234:token", "**********" },
+		{ "1234:token", "1234 has no token", "1234 has no *****" },
+		{ "1234:tok", "1234:tok tok", "******** tok" },
+		{ "1234:", "1234: 1234", "***** 1234" },
+		{ ":token", "token :token", "***** ******" },
+		{ "a:b:cd", "b:cd a:b:cd", "**** ******" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+		char text[80];
+
+		strcpy(text, rows[i].text);
+		identity_hide_key(text, strlen(text), rows[i].key);
+		assert_string_equal(text, rows[i].hidden);
+	}
+}
+
 /* An API that repeats the key does not get it into the account. */
 static void
 test_key_echoed(void **state)
@@ -1734,6 +1759,7 @@ main(void)
 		IN_PLACE(test_forgotten_and_logged_in),
 		IN_PLACE(test_forget_meanwhile),
 		cmocka_unit_test(test_hide_key),
+		cmocka_unit_test(test_hide_key_of_two_parts),
 		IN_PLACE(test_key_echoed),
 		IN_PLACE(test_log),
 	};

@@ -416,22 +416,10 @@ test_login(void **state)
 
 /* --- accounts ------------------------------------------------------------- */
 
-/* A dialect with a bound, if this build has one. */
-static const struct dialect *
-bounded_dialect(void)
-{
-	for (size_t i = 0; dialects[i] != NULL; i++) {
-		if (dialects[i]->recipients_max > 0)
-			return dialects[i];
-	}
-	return NULL;
-}
-
 static void
 test_bounds_recipients(void **state)
 {
 	struct place *p = *state;
-	const struct dialect *d = bounded_dialect();
 	struct account *a = account_new("bounded");
 
 	put_account(p, "acme", NULL);
@@ -441,11 +429,11 @@ test_bounds_recipients(void **state)
 	restart(p);
 	assert_false(keystore_bounds_recipients(p->ks));
 	free(a->dialect);
-	a->dialect = d != NULL ? strdup(d->name) : NULL;
+	a->dialect = strdup("campaignmonitor");
 	assert_int_equal(keystore_put_account(p->ks, a, NULL), 0);
-	assert_int_equal(keystore_bounds_recipients(p->ks), d != NULL);
+	assert_true(keystore_bounds_recipients(p->ks));
 	restart(p);
-	assert_int_equal(keystore_bounds_recipients(p->ks), d != NULL);
+	assert_true(keystore_bounds_recipients(p->ks));
 	account_free(&a);
 }
 

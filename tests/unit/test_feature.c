@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What becomes of what a message asks for, on each way out. That the manual's
+ * matrix says the same is test_docs.c's.
+ */
+#include "policy/feature.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "policy/api.h"
+#include "policy/outgoing.h"
+#include "policy/route.h"
+#include "policy/smtp_reply.h"
+
+#define N_ELEMENTS(v) (sizeof(v) / sizeof((v)[0]))
+
+static const struct route by_transport = {
+	.name = (char[]){ "out" }, .handoff = ROUTE_TRANSPORT
+};
+
+static struct route
+by_api(const struct api_format *f)
+{
+	static char name[] = "main";
+
+	return (struct route){ .name = name,
+			       .handoff = ROUTE_DIRECT,
+			       .format = f };
+}
+
+static void
+test_names(void **state)
+{
+	(void)state;
+	for (size_t f = 0; f < FEATURES; f++) {
+		assert_non_null(feature_names[f]);
+		for (size_t k = 0; k < f; k++)
+			assert_string_not_equal(feature_names[k],
+						feature_names[f]);
+	}
+}
+
+/* A row that was forgotten would say "ignored", which content never is. */
+static void
+test_content_is_not_ignored(void **state)
+{
+	static const enum feature content[] = {
+		FEATURE_TEXT_ONLY, FEATURE_ATTACHMENTS, FEATURE_INLINE_FILES,
+		FEATURE_TEMPLATE,  FEATURE_VARIABLES,	FEATURE_CC,
+		FEATURE_BCC,	   FEATURE_ARCHIVE,	FEATURE_DKIM_KEY,
+	};
+
+	(void)state;
+	for (size_t i = 0; apis[i] != NULL; i++) {
+		for (size_t k = 0; k < N_ELEMENTS(content); k++) {
+			if (apis[i]->support[content[k]] == SUPPORT_IGNORED)
+				fail_msg("%s: %s", apis[i]->name,
+					 feature_names[content[k]]);
+		}
+	}
+}
+
+static void
+test_support(void **state)
+{
+	const struct {
+		const struct api_format *format; /* NULL: a transport */
+		enum feature feature;
+		enum support want;
+	} rows[] = {
+		{ &api_emaildelivery, FEATURE_TAG, SUPPORT_PASSED },
+		{ &api_emaildelivery, FEATURE_TEXT_ONLY, SUPPORT_DONE },
+		{ &api_emaildelivery, FEATURE_METADATA, SUPPORT_IGNORED },
+		{ &api_emaildelivery, FEATURE_ATTACHMENTS, SUPPORT_REFUSED },
+		{ &api_sparkpost, FEATURE_METADATA, SUPPORT_PASSED },
+		{ &api_sparkpost, FEATURE_BCC, SUPPORT_DONE },
+		{ &api_sparkpost, FEATURE_TEMPLATE, SUPPORT_REFUSED },
+		{ &api_campaignmonitor, FEATURE_INLINE_CSS, SUPPORT_PASSED },
+		{ &api_campaignmonitor, FEATURE_METADATA, SUPPORT_IGNORED },
+		{ &api_flexmail, FEATURE_METADATA, SUPPORT_PASSED },
+		{ &api_flexmail, FEATURE_HEADERS, SUPPORT_IGNORED },
+		{ &api_generic, FEATURE_VARIABLES, SUPPORT_PASSED },
+		{ NULL, FEATURE_TEXT, SUPPORT_PASSED },
+		{ NULL, FEATURE_TEMPLATE, SUPPORT_REFUSED },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+		const struct route r = rows[i].format != NULL
+					   ? by_api(rows[i].format)
+					   : by_transport;
+		const struct outgoing o = { .route = &r };
+
+		if (feature_support(&o, rows[i].feature) != rows[i].want)
+			fail_msg("row %zu", i);
+	}
+}
+
+static void
+test_check(void **state)
+{
+	static char route_id[] = "r-7", any[] = ROUTE_ANY;
+	struct route r = by_api(&api_emaildelivery);
+	struct outgoing o = { .route = &r, .route_id = route_id };
+	struct smtp_reply reply = { 0 };
+
+	(void)state;
+	assert_true(feature_check(&o, &reply));
+	o.asked[FEATURE_TAG] = "X-Transactional-Tag";
+	o.asked[FEATURE_METADATA] = "X-MSYS-API";
+	assert_true(feature_check(&o, &reply));
+	assert_false(smtp_reply_is_set(&reply));
+
+	o.asked[FEATURE_DKIM_KEY] = "X-MSYS-API";
+	assert_false(feature_check(&o, &reply));
+	assert_int_equal(reply.code, 550);
+	assert_string_equal(reply.text, "X-MSYS-API: the route \"main\" cannot "
+					"do this: DKIM key");
+	/* The route as the client knows it. */
+	r.name = any;
+	assert_false(feature_check(&o, &reply));
+	assert_string_equal(reply.text, "X-MSYS-API: the route \"r-7\" cannot "
+					"do this: DKIM key");
+	r = by_api(&api_sparkpost);
+	assert_true(feature_check(&o, &reply));
+}
+
+static void
+test_ignored(void **state)
+{
+	struct route r = by_api(&api_emaildelivery);
+	struct outgoing o = { .route = &r };
+	char list[FEATURE_LIST_SIZE];
+
+	(void)state;
+	assert_string_equal(feature_ignored(&o, list), "");
+	o.asked[FEATURE_TAG] = "A";
+	assert_string_equal(feature_ignored(&o, list), "");
+	o.asked[FEATURE_METADATA] = "A";
+	assert_string_equal(feature_ignored(&o, list), "metadata");
+	o.asked[FEATURE_LABELS] = "A";
+	o.asked[FEATURE_HEADERS] = "A";
+	assert_string_equal(feature_ignored(&o, list),
+			    "labels,metadata,other headers");
+	/* All of them fit. */
+	for (size_t f = 0; f < FEATURES; f++)
+		o.asked[f] = "A";
+	(void)feature_ignored(&o, list);
+	assert_non_null(strstr(list, ",other headers"));
+	/* Where it goes is not known yet. */
+	o.route = NULL;
+	assert_string_equal(feature_ignored(&o, list), "");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_content_is_not_ignored),
+		cmocka_unit_test(test_support),
+		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_ignored),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
