@@ -29,6 +29,9 @@
 /* A message and what is put in it: its headers may be as long again. */
 #define COPY_ROOM (4 * MESSAGE_HEADERS_KEPT_MAX)
 
+/* How long what was sent may be known in memory only. */
+#define NOTE_MS 50
+
 struct copies {
 	struct resubmit_job job; /* first */
 	struct copies_settings settings;
@@ -146,6 +149,20 @@ make(const struct copies *c, const struct outgoing_recipient *to,
 	edits_free(&e);
 }
 
+/* The memory is on disk within a second; a second of copies is many that a
+ * crash would have sent twice. One thread writes for all. */
+static void
+write_soon(const struct copies *c)
+{
+	struct services *s = c->settings.services;
+	long long now = clock_ms();
+	long long last = atomic_load(&s->copies_noted_ms);
+
+	if (now - last >= NOTE_MS &&
+	    atomic_compare_exchange_strong(&s->copies_noted_ms, &last, now))
+		(void)sent_memory_flush(s->sent, (int64_t)time(NULL));
+}
+
 static void
 send_one(struct copies *c, size_t place, struct resubmit_line *line)
 {
@@ -174,6 +191,7 @@ send_one(struct copies *c, size_t place, struct resubmit_line *line)
 	}
 	make(c, to, line, reply);
 	sent_memory_release(s->services->sent, &claim, reply->code == 250);
+	write_soon(c);
 }
 
 /* Why not, once for all that hear the same. */

@@ -10,8 +10,9 @@
  * at once is Postfix's to say, and resubmit's.
  *
  * Whom Postfix took a copy for is remembered (sent_memory.h), so that another
- * attempt skips him. What is lost of that in a crash, and a copy taken behind
- * which the connection broke, is sent again.
+ * attempt skips him; while copies are sent that is on disk some 50 ms later.
+ * What a crash makes us forget, and a copy that was taken when the connection
+ * broke, is sent again.
  */
 #ifndef TXM_MILTER_COPIES_H
 #define TXM_MILTER_COPIES_H

@@ -37,8 +37,8 @@ struct session {
 	struct key_wait *key;	     /* the question whose message it is */
 	bool key_in_header;	     /* it is about a key in the header */
 	bool headers_done;
-	unsigned throttled;  /* seconds: too many wrong keys from there */
-	struct trial *trial; /* the message is only tried */
+	unsigned throttled;	   /* seconds: too many wrong keys from there */
+	struct trial *trial;	   /* the message is only tried */
 	struct copy_arrival *copy; /* it is to be a copy of our own */
 };
 
@@ -299,7 +299,8 @@ session_headers_done(struct session *s)
 bool
 session_body(struct session *s, const char *data, size_t len)
 {
-	return s->message == NULL || s->copy != NULL || message_body(s->message, data, len);
+	return s->message == NULL || s->copy != NULL ||
+	       message_body(s->message, data, len);
 }
 
 static void
@@ -505,9 +506,9 @@ session_end(struct session *s, const char *queue_id,
 	}
 	/* What drains may have begun it. */
 	if (s->copy != NULL) {
-		outcome_r->edits = copy_arrival_end(
-		    s->copy, s->services->seal, s->message, queue_id,
-		    &outcome_r->reply);
+		outcome_r->edits =
+		    copy_arrival_end(s->copy, s->services->seal, s->message,
+				     queue_id, &outcome_r->reply);
 		session_reset(s);
 		return;
 	}
@@ -544,7 +545,8 @@ session_end_trial(struct session *s, struct dynbuf *out)
 		return false;
 	d = login_dialect(s->config, t->account);
 	judge(s->message, t->account, d, &s->config->routes, &verdict);
-	trial_write(t, s->config, verdict.dialect ? verdict.dialect : d, s->message, &verdict, out);
+	trial_write(t, s->config, verdict.dialect ? verdict.dialect : d,
+		    s->message, &verdict, out);
 	verdict_clear(&verdict);
 	session_reset(s);
 	return true;
