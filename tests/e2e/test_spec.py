@@ -6,14 +6,19 @@ in tests/features.tsv.
 """
 
 import base64
+import email
+import email.policy
 import json
 import re
+import socket
+import ssl
 
 import pytest
 
 import mail
 import net
 from fake_api import FakeApi
+from mail_sink import MailSink
 from relay import RCPT, SENDER
 
 LOGIN = "flex-1"  # the user name that Flexmail issued
@@ -36,20 +41,24 @@ class AnyApi(FakeApi):
 
 @pytest.fixture(scope="module")
 def _spec(relays):
-    other = AnyApi()
+    other, hop = AnyApi(), MailSink()
     other.start()
     relay = relays(sections={
         "api any": {"format": "generic", "url": other.url},
         "route *": {"mode": "direct", "api": "any"},
-        "route later": {"mode": "queued", "api": "any"}})
-    relay.any = other
+        "route later": {"mode": "queued", "api": "any"},
+        "route mail": {"handoff": "transport",
+                       "transport": f"smtp:[127.0.0.1]:{hop.port}"}})
+    relay.any, relay.hop = other, hop
     yield relay
     other.stop()
+    hop.stop()
 
 
 @pytest.fixture
 def spec(_spec):
     _spec.any.forget()
+    del _spec.hop.messages[:]
     yield _spec
     _spec.any.heal()
     assert _spec.daemon.running(), _spec.daemon.log()[-4000:]
@@ -85,6 +94,15 @@ def check_refused(spec, provider, message, text, code=550, enhanced="5.6.0",
     reply = send(spec, provider, message, **kw)
     assert (reply.code, reply.enhanced, reply.text) == (code, enhanced, text)
     assert not spec.any.messages
+
+
+def arrived(spec, n):
+    """What the next hop of the route "mail" got, by recipient."""
+    assert net.wait_until(lambda: len(spec.hop.messages) >= n)
+    found = {m.recipients[0]: email.message_from_bytes(
+        m.data, policy=email.policy.default) for m in spec.hop.messages}
+    assert len(found) == len(spec.hop.messages) == n
+    return found
 
 
 def said(document, *names):
@@ -318,6 +336,16 @@ def test_campaignmonitor_login(spec, how):
             assert c.deliver(SENDER, [RCPT], mail.message()).code == 250
 
 
+def test_campaignmonitor_other_ports(relays):
+    """The service of another port, under the numbers of two that an existing
+    Postfix may have."""
+    relay = relays([("\n2525 ", "\n25 "), ("\n8025 ", "\n465 ")])
+    key, _, _ = relay.local_key("--dialect", "campaignmonitor")
+    for port in ("587", "25", "465"):
+        with relay.client(key, port, user=key) as c:
+            assert c.deliver(SENDER, [RCPT], mail.message()).code == 250
+
+
 def test_campaignmonitor_group(spec):
     document = sent_one(spec, "campaignmonitor", mail.message(
         headers=[(GROUP, "Password reset")]))
@@ -377,12 +405,20 @@ def test_campaignmonitor_names(spec):
 
 
 def test_campaignmonitor_25_recipients(spec):
-    """Over To, CC and BCC; see also the 26th, in test_dialects.py."""
-    everybody = [f"r{i}@there.example" for i in range(25)]
-    documents = sent(spec, "campaignmonitor", mail.message(headers=[
-        ("To", ", ".join(everybody[:10])), ("Cc", ", ".join(everybody[10:15])),
-    ]), everybody)
-    assert sorted(documents) == sorted(everybody)
+    """Over To, CC and BCC. The 26th is told to come again, the others get
+    theirs."""
+    everybody = [f"r{i}@there.example" for i in range(26)]
+    key, _, _ = spec.local_key("--dialect", "campaignmonitor")
+    with spec.client(key, user=key) as c:
+        assert c.command(f"MAIL FROM:<{SENDER}>").code == 250
+        replies = [c.command(f"RCPT TO:<{r}>") for r in everybody]
+        assert [r.code for r in replies] == 25 * [250] + [452]
+        assert replies[-1].enhanced == "4.5.3" and "25" in replies[-1].text
+        assert c.send_data(mail.message(headers=[
+            ("To", ", ".join(everybody[:10])),
+            ("Cc", ", ".join(everybody[10:15]))])).code == 250
+    assert sorted(d["recipient"]["email"] for d in spec.any.messages) == \
+        sorted(everybody[:25])
 
 
 def test_campaignmonitor_text_is_made(spec):
@@ -475,7 +511,10 @@ def test_sparkpost_page(spec):
     assert kinds(documents) == {
         RCPT: "to", **{f"{k}_recip_{i}@gmail.com": k
                        for k in ("cc", "bcc", "archive") for i in (1, 2)}}
-    assert documents["cc_recip_1@gmail.com"]["recipient"]["name"] == "CC 1"
+    for kind, name in (("cc", "CC"), ("bcc", "BCC"), ("archive", "Archive")):
+        for i in (1, 2):
+            document = documents[f"{kind}_recip_{i}@gmail.com"]
+            assert document["recipient"]["name"] == f"{name} {i}"
     for document in documents.values():
         assert document["to"] == f"Jane Smith <{RCPT}>"
         assert document["cc"] == ("CC 1 <cc_recip_1@gmail.com>, "
@@ -537,6 +576,13 @@ def test_sparkpost_errors(spec, value, text):
     check_refused(spec, "sparkpost", msys(value), text)
 
 
+def test_sparkpost_unknown_dkim_key(spec):
+    """Only the API can know."""
+    spec.any.fault(status=400, body={"message": "No such DKIM key"})
+    check_refused(spec, "sparkpost", msys({"options": {"dkim_key": "x"}}),
+                  "The API refused the message: No such DKIM key")
+
+
 def test_sparkpost_defaults(spec):
     document = sent_one(spec, "sparkpost", mail.message())
     assert said(document, "tag", "labels", "metadata", "ip_pool", "dkim_key",
@@ -569,6 +615,22 @@ def test_sparkpost_one_copy_each(spec):
     assert kinds(documents) == {
         RCPT: "to", "a@x.example": "cc", "b@x.example": "bcc",
         "c@x.example": "archive"}
+
+
+def test_sparkpost_friendly_headers(spec):
+    """A name makes it "CC 1 <address>", in Bcc too."""
+    assert send(spec, "sparkpost", msys({
+        "cc": [{"email": "c@x.example", "name": "CC 1"}],
+        "bcc": [{"email": "b@x.example", "name": "BCC 1"}, "d@x.example"],
+        "archive": [{"email": "a@x.example", "name": "Archive 1"}]}),
+        routes=("mail",)).code == 250
+    found = arrived(spec, 5)
+    assert {to: m["Bcc"] for to, m in found.items()} == {
+        "b@x.example": "BCC 1 <b@x.example>", "d@x.example": "d@x.example",
+        "a@x.example": None, "c@x.example": None, RCPT: None}
+    for m in found.values():
+        assert m["To"] == f"Jane Smith <{RCPT}>"
+        assert m["Cc"] == "CC 1 <c@x.example>"
 
 
 def test_sparkpost_copies_are_counted(spec):
@@ -722,6 +784,19 @@ def test_sparkpost_amp_misplaced(spec, message):
     check_refused(spec, "sparkpost", message, MISPLACED)
 
 
+def test_sparkpost_css_of_amp(spec):
+    """Is never brought inline, so that nothing hinders."""
+    amp = "<html amp4email><style amp-custom>p{color:red}</style></html>"
+    data = alternative(TEXT, mail.part(amp, "text/x-amp-html"), HTML,
+                       headers=[("X-MSYS-API", json.dumps(
+                           {"options": {"inline_css": True}}))])
+    assert send(spec, "sparkpost", data, routes=("mail",)).code == 250
+    [m] = arrived(spec, 1).values()
+    [part] = [p for p in m.walk()
+              if p.get_content_type() == "text/x-amp-html"]
+    assert part.get_content().strip() == amp
+
+
 def test_sparkpost_body_as_it_is(spec):
     """HTML, text, both, and files."""
     document = sent_one(spec, "sparkpost", mail.message(
@@ -761,4 +836,16 @@ def test_starttls(spec, provider, port):
         c.start_tls()
         assert c.auth_plain_raw(user, key).code == 235
         assert c.deliver(SENDER, [RCPT], mail.message()).code == 250
-    assert net.wait_until(lambda: len(spec.any.messages) == 1)
+    assert len(spec.any.messages) == 1
+
+
+@pytest.mark.parametrize("port", ["587", "2525", "8025"])
+def test_no_implicit_tls(spec, port):
+    """What two of the pages call SSL: a handshake before any SMTP."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection(
+            ("127.0.0.1", spec.postfix.port(port)), 10) as s:
+        with pytest.raises(ssl.SSLError):
+            context.wrap_socket(s)
