@@ -633,6 +633,18 @@ def test_sparkpost_friendly_headers(spec):
         assert m["Cc"] == "CC 1 <c@x.example>"
 
 
+def test_sparkpost_transactional(spec):
+    """No List-Unsubscribe is added; what the client sent stays."""
+    for sent_header in ([], [("List-Unsubscribe", "<mailto:u@x.example>")]):
+        del spec.hop.messages[:]
+        assert send(spec, "sparkpost", mail.message(headers=[
+            ("X-MSYS-API", '{"options":{"transactional":true}}'),
+            *sent_header]), routes=("mail",)).code == 250
+        [m] = arrived(spec, 1).values()
+        assert m.get_all("List-Unsubscribe", []) == [
+            v for _, v in sent_header]
+
+
 def test_sparkpost_copies_are_counted(spec):
     """Each is a message, with a result of his own in the log."""
     reply = send(spec, "sparkpost", msys({"bcc": ["b@x.example"],
