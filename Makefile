@@ -59,6 +59,9 @@ MILTER_SRC := \
 	milter/config_file.c \
 	milter/config_option.c \
 	milter/control_server.c \
+	milter/copies.c \
+	milter/copy_arrival.c \
+	milter/copy_seal.c \
 	milter/copy_terms.c \
 	milter/crypto.c \
 	milter/daemon.c \
@@ -97,6 +100,7 @@ MILTER_SRC := \
 	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
+	milter/resubmit.c \
 	milter/request.c \
 	milter/sasl.c \
 	milter/sasl_protocol.c \
@@ -278,7 +282,8 @@ LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_plan_seal := plan_seal crypto
 LINK_test_prompt_stop := prompt_stop
-LINK_test_queue_delivery := queue_delivery $(API_SCENE)
+LINK_test_queue_delivery := queue_delivery copies copy_seal copy_terms resubmit \
+	$(API_SCENE)
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_protocol loop mailbox crypto log metrics rate_limit \

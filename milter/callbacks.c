@@ -11,6 +11,7 @@
 
 #include "control.h"
 #include "control_server.h"
+#include "copy_arrival.h"
 #include "crypto.h"
 #include "listener.h"
 #include "log.h"
@@ -49,7 +50,7 @@ static const struct {
 	int stage;
 	const char *names;
 } macros[] = {
-	{ SMFIM_ENVFROM, "{auth_authen} {client_addr}" },
+	{ SMFIM_ENVFROM, "{auth_authen} {client_addr} {daemon_name}" },
 	{ SMFIM_EOM, "i" },
 };
 
@@ -165,6 +166,7 @@ begin_request(struct connection *c, const char *proof)
 static void
 begin_message(SMFICTX *ctx, struct connection *c, const char *sender)
 {
+	const char *service = macro(ctx, "{daemon_name}");
 	struct trial *trial =
 	    c->control ? control_server_take_trial(c->control) : NULL;
 
@@ -172,6 +174,8 @@ begin_message(SMFICTX *ctx, struct connection *c, const char *sender)
 		     macro(ctx, "{client_addr}"));
 	if (trial != NULL)
 		session_try(c->session, trial);
+	else if (service != NULL && strcmp(service, COPY_SERVICE) == 0)
+		session_expect_copy(c->session);
 	if (enter_services())
 		session_ask_login(c->session);
 	leave_services();

@@ -7,6 +7,7 @@
 
 #include "auth_throttle.h"
 #include "config.h"
+#include "copy_arrival.h"
 #include "crypto.h"
 #include "handoff.h"
 #include "key_wait.h"
@@ -36,8 +37,9 @@ struct session {
 	struct key_wait *key;	     /* the question whose message it is */
 	bool key_in_header;	     /* it is about a key in the header */
 	bool headers_done;
-	unsigned throttled;  /* seconds: too many wrong keys from there */
-	struct trial *trial; /* the message is only tried */
+	unsigned throttled;	   /* seconds: too many wrong keys from there */
+	struct trial *trial;	   /* the message is only tried */
+	struct copy_arrival *copy; /* it is to be a copy of our own */
 };
 
 /* What is told of one message when it is over. */
@@ -72,6 +74,7 @@ session_reset(struct session *s)
 	s->headers_done = false;
 	s->throttled = 0;
 	trial_free(&s->trial);
+	copy_arrival_free(&s->copy);
 }
 
 void
@@ -126,10 +129,17 @@ session_try(struct session *s, struct trial *t)
 }
 
 void
+session_expect_copy(struct session *s)
+{
+	copy_arrival_free(&s->copy);
+	s->copy = copy_arrival_new();
+}
+
+void
 session_ask_login(struct session *s)
 {
 	if (s->message != NULL && s->user != NULL && s->key == NULL &&
-	    s->trial == NULL)
+	    s->trial == NULL && s->copy == NULL)
 		s->key = key_wait_user(s->services->keys, s->user, s->client);
 }
 
@@ -179,7 +189,9 @@ session_recipient(struct session *s, const char *recipient, bool answered,
 void
 session_header(struct session *s, const char *name, const char *value)
 {
-	if (s->message != NULL)
+	if (s->copy != NULL)
+		copy_arrival_header(s->copy, name, value);
+	else if (s->message != NULL)
 		message_header(s->message, name, value, strlen(value));
 }
 
@@ -235,10 +247,12 @@ may_go_by_transport(const struct config *c, const struct account *a)
 	return false;
 }
 
+/* A new HTML part is put in the place of the old one. */
 static unsigned
 wants_of(const struct dialect *d, bool by_transport)
 {
-	return d->body_wants | (by_transport ? requeue_body_wants(d) : 0);
+	return d->body_wants |
+	       (by_transport && !d->html_only ? BODY_WANT_RAW : 0);
 }
 
 /* The dialect is known when the account is; else it may be any. */
@@ -273,7 +287,7 @@ has_sender(const struct session *s)
 void
 session_headers_done(struct session *s)
 {
-	if (s->message == NULL || s->headers_done)
+	if (s->message == NULL || s->headers_done || s->copy != NULL)
 		return;
 	s->headers_done = true;
 	if (s->trial == NULL && !ask_by_header(s))
@@ -285,7 +299,8 @@ session_headers_done(struct session *s)
 bool
 session_body(struct session *s, const char *data, size_t len)
 {
-	return s->message == NULL || message_body(s->message, data, len);
+	return s->message == NULL || s->copy != NULL ||
+	       message_body(s->message, data, len);
 }
 
 static void
@@ -489,6 +504,14 @@ session_end(struct session *s, const char *queue_id,
 			       "No message is open");
 		return;
 	}
+	/* What drains may have begun it. */
+	if (s->copy != NULL) {
+		outcome_r->edits =
+		    copy_arrival_end(s->copy, s->services->seal, s->message,
+				     queue_id, &outcome_r->reply);
+		session_reset(s);
+		return;
+	}
 	if (atomic_load(&s->services->draining)) {
 		smtp_reply_set(&outcome_r->reply, 451, "4.3.2",
 			       "The relay takes no new mail now");
@@ -522,7 +545,8 @@ session_end_trial(struct session *s, struct dynbuf *out)
 		return false;
 	d = login_dialect(s->config, t->account);
 	judge(s->message, t->account, d, &s->config->routes, &verdict);
-	trial_write(t, s->config, verdict.dialect ? verdict.dialect : d, s->message, &verdict, out);
+	trial_write(t, s->config, verdict.dialect ? verdict.dialect : d,
+		    s->message, &verdict, out);
 	verdict_clear(&verdict);
 	session_reset(s);
 	return true;

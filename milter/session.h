@@ -34,6 +34,10 @@ void session_mail(struct session *s, const char *sender, const char *user,
 /* Asks about the login, without waiting: before the first recipient. */
 void session_ask_login(struct session *s);
 
+/* The message that has just begun comes by the service for copies
+ * (copy_arrival.h). */
+void session_expect_copy(struct session *s);
+
 /* The message that begins after this is only tried (trial.h). Takes t. */
 void session_try(struct session *s, struct trial *t);
 

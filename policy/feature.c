@@ -38,7 +38,7 @@ const char *const feature_names[FEATURES] = {
 const char *const support_names[] = {
 	[SUPPORT_IGNORED] = "ignored",
 	[SUPPORT_PASSED] = "passed",
-	[SUPPORT_DONE] = "done here",
+	[SUPPORT_DONE] = "done",
 	[SUPPORT_REFUSED] = "refused",
 };
 

@@ -2,7 +2,8 @@
 /*
  * The manual and the tables say the same: each option of the configuration
  * stands in txmilter.conf(5) with its default, each header rule in
- * txmilter-headers(7), each bound with its number, and the other way round.
+ * txmilter-headers(7), each bound with its number, the matrix of features, and
+ * the other way round.
  * Run from the top directory.
  */
 #include <setjmp.h>
@@ -20,8 +21,10 @@
 #include "milter/config.h"
 #include "milter/metrics.h"
 #include "policy/address.h"
+#include "policy/api.h"
 #include "policy/body.h"
 #include "policy/dialect.h"
+#include "policy/feature.h"
 #include "policy/message.h"
 #include "policy/mime.h"
 
@@ -172,6 +175,9 @@ test_bounds(void **state)
 		{ "a part's header", MIME_PART_HEADER_MAX, " bytes" },
 		{ "a Content-Type", MIME_FIELD_MAX, " bytes" },
 		{ "the text that is sent", BODY_KEPT_MAX, " bytes" },
+		{ "attachments together", BODY_FILES_MAX, " bytes" },
+		{ "a whole body that is kept", BODY_RAW_MAX, " bytes" },
+		{ "a Content-ID", BODY_CONTENT_ID_MAX, " bytes" },
 		{ "addresses in a header", ADDRESS_LIST_MAX, "" },
 	};
 	g_autofree char *page = read_page("man/txmilter-headers.7");
@@ -184,6 +190,73 @@ test_bounds(void **state)
 
 		if (strstr(page, want) == NULL)
 			fail_msg("the manual does not say: %s", want);
+	}
+}
+
+/* The matrix has a row for each feature, and no other. */
+static void
+test_matrix(void **state)
+{
+	g_autofree char *page = read_page("man/txmilter-headers.7");
+	const char *from = strstr(page, ".Sh WHAT BECOMES OF IT\n");
+	const char *end = from ? strstr(from + 1, "\n.Sh ") : NULL;
+	g_autofree char *section = NULL;
+	g_autoptr(GString) head = g_string_new(".It Em feature");
+	size_t rows = 0;
+
+	(void)state;
+	assert_non_null(end);
+	section = g_strndup(from, (gsize)(end - from));
+	for (size_t a = 0; apis[a] != NULL; a++)
+		g_string_append_printf(head, " Ta Em %.9s", apis[a]->name);
+	g_string_append(head, " Ta Em transport\n");
+	if (strstr(section, head->str) == NULL)
+		fail_msg("the matrix has no line: %s", head->str);
+	for (size_t f = 0; f < FEATURES; f++) {
+		g_autoptr(GString) row = g_string_new("");
+
+		g_string_append_printf(row, "\n.It %s", feature_names[f]);
+		for (size_t a = 0; apis[a] != NULL; a++)
+			g_string_append_printf(
+			    row, " Ta %s",
+			    support_names[apis[a]->support[f]]);
+		g_string_append_printf(row, " Ta %s\n",
+				       support_names[feature_of_transport[f]]);
+		if (strstr(section, row->str) == NULL)
+			fail_msg("the matrix does not say: %s", row->str);
+	}
+	for (const char *at = section;
+	     (at = strstr(at, "\n.It ")) != NULL && strstr(at, " Ta ") != NULL;
+	     at++)
+		rows++;
+	assert_int_equal(rows, FEATURES + 1);
+}
+
+/* What the Flexmail API's names are taken for; consent's words. */
+static void
+test_formats_are_documented(void **state)
+{
+	g_autofree char *page = read_page("man/txmilter.conf.5");
+
+	(void)state;
+	for (size_t i = 0; i < api_flexmail_n_fields; i++) {
+		g_autofree char *want = g_strdup_printf(
+		    "\n.It %s Ta %s\n", api_flexmail_fields[i].name,
+		    api_flexmail_fields[i].path);
+
+		if (strstr(page, want) == NULL)
+			fail_msg("the manual does not say:%s", want);
+	}
+	for (size_t i = 0; apis[i] != NULL; i++) {
+		g_autofree char *want =
+		    g_strdup_printf("\n.It %s Ta ", apis[i]->name);
+
+		if (strstr(page, want) == NULL)
+			fail_msg("the manual has no format %s", apis[i]->name);
+	}
+	for (const char *const *c = api_consents; *c != NULL; c++) {
+		if (strstr(page, *c) == NULL)
+			fail_msg("the manual does not say: %s", *c);
 	}
 }
 
@@ -290,6 +363,8 @@ main(void)
 		cmocka_unit_test(test_documented_options_exist),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_matrix),
+		cmocka_unit_test(test_formats_are_documented),
 		cmocka_unit_test(test_systemd_units),
 	};
 
