@@ -13,6 +13,13 @@ ENVELOPE_MAX = 25
 
 
 @pytest.fixture(scope="module")
+def relay(relays):
+    """Not the one of all tests: with an account whose recipients are bounded
+    it speaks the milter protocol in another way."""
+    return relays()
+
+
+@pytest.fixture(scope="module")
 def by_headers(relays):
     """A relay whose accounts have no dialect of their own."""
     return relays(dialect="auto")
