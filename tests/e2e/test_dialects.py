@@ -181,6 +181,21 @@ def test_sparkpost_refusals(relay, value, text):
     assert reply.text.startswith(text)
 
 
+def test_a_tried_message_is_read_by_the_account_s_dialect(relay, tmp_path):
+    _, _, account = key_of(relay, "sparkpost")
+    file = tmp_path / "message"
+    kind, body = mail.multipart(
+        "mixed", mail.part("<p>h</p>", "text/html"),
+        mail.part(b"1,2", "text/csv", "Content-Disposition: attachment"))
+    file.write_bytes(mail.message(body=body, headers=[
+        ("Content-Type", kind), ("X-MSYS-API", '{"campaign_id":"spring"}')]))
+    tried = relay.daemon.ctl("try", file, "--account", account,
+                             "--rcpt", RCPT)
+    assert "sparkpost" in tried
+    # This API takes no files, which are known only when they are wanted.
+    assert "attachments" in tried and "550" in tried
+
+
 # --- auto ------------------------------------------------------------------------
 
 AUTO = [
