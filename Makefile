@@ -59,6 +59,9 @@ MILTER_SRC := \
 	milter/config_file.c \
 	milter/config_option.c \
 	milter/control_server.c \
+	milter/copies.c \
+	milter/copy_arrival.c \
+	milter/copy_seal.c \
 	milter/copy_terms.c \
 	milter/crypto.c \
 	milter/daemon.c \
@@ -83,6 +86,7 @@ MILTER_SRC := \
 	milter/lmtp_command.c \
 	milter/lmtp_protocol.c \
 	milter/log.c \
+	milter/login.c \
 	milter/loop.c \
 	milter/mailbox.c \
 	milter/manage.c \
@@ -96,6 +100,7 @@ MILTER_SRC := \
 	milter/rate_limit.c \
 	milter/reload.c \
 	milter/report.c \
+	milter/resubmit.c \
 	milter/request.c \
 	milter/sasl.c \
 	milter/sasl_protocol.c \
@@ -277,7 +282,8 @@ LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_plan_seal := plan_seal crypto
 LINK_test_prompt_stop := prompt_stop
-LINK_test_queue_delivery := queue_delivery $(API_SCENE)
+LINK_test_queue_delivery := queue_delivery copies copy_seal copy_terms resubmit \
+	$(API_SCENE)
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_protocol loop mailbox crypto log metrics rate_limit \
@@ -381,7 +387,7 @@ counts:
 
 TB := $(B)/tests/bench
 BENCH_TOOLS := $(TB)/smtpload $(TB)/apistub $(TB)/floor $(TB)/policy_bench \
-	$(TB)/keystore_bench
+	$(TB)/html_bench $(TB)/keystore_bench
 
 $(TB)/smtpload: $(TB)/smtpload.o $(TB)/load.o $(TB)/latency.o $(TB)/payload.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
@@ -393,6 +399,9 @@ $(TB)/floor: $(TB)/floor.o
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(shell $(PKG_CONFIG) --libs libcurl) -lmilter
 
 $(TB)/policy_bench: $(TB)/policy_bench.o $(B)/libpolicy.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
+
+$(TB)/html_bench: $(TB)/html_bench.o $(B)/libpolicy.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(POLICY_LIBS)
 
 $(TB)/keystore_bench: $(TB)/keystore_bench.o \

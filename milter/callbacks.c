@@ -11,9 +11,11 @@
 
 #include "control.h"
 #include "control_server.h"
+#include "copy_arrival.h"
 #include "crypto.h"
 #include "listener.h"
 #include "log.h"
+#include "login.h"
 #include "need.h"
 #include "policy/dynbuf.h"
 #include "policy/edits.h"
@@ -30,7 +32,7 @@
 
 /* Steps that are not asked for, and steps that are not answered: each answer
  * is a round trip through libmilter's pool. A body chunk is answered, for that
- * is how SKIP is said. */
+ * is how SKIP is said, and a recipient where it may be one too many. */
 #define STEPS_OFF \
 	(SMFIP_NOCONNECT | SMFIP_NOHELO | SMFIP_NOUNKNOWN | SMFIP_NODATA)
 #define STEPS_SILENT \
@@ -48,9 +50,63 @@ static const struct {
 	int stage;
 	const char *names;
 } macros[] = {
-	{ SMFIM_ENVFROM, "{auth_authen} {client_addr}" },
+	{ SMFIM_ENVFROM, "{auth_authen} {client_addr} {daemon_name}" },
 	{ SMFIM_EOM, "i" },
 };
+
+/* False: the daemon is stopping and what sessions share is going. */
+static bool
+enter_services(void)
+{
+	atomic_fetch_add(&services->busy, 1);
+	return !atomic_load(&services->stopping);
+}
+
+static void
+leave_services(void)
+{
+	atomic_fetch_sub(&services->busy, 1);
+}
+
+/* A connection of Postfix, or of txmilterctl. */
+struct connection {
+	struct session *session;
+	struct control_server *control; /* NULL: it never asked for anything */
+	bool is_request;		/* the message that comes is one */
+	bool answers_recipients;
+};
+
+static struct connection *
+connection_of(SMFICTX *ctx)
+{
+	struct connection *c = smfi_getpriv(ctx);
+
+	if (c != NULL)
+		return c;
+	c = need(calloc(1, sizeof(*c)));
+	if (smfi_setpriv(ctx, c) != MI_SUCCESS) {
+		free(c);
+		return NULL;
+	}
+	c->session = session_new(services);
+	atomic_fetch_add(&services->sessions, 1);
+	return c;
+}
+
+/* For this connection, to its end. */
+static unsigned long
+silent_steps(SMFICTX *ctx)
+{
+	bool bounded = enter_services() && login_bounds_recipients(services);
+	struct connection *c;
+
+	leave_services();
+	c = bounded ? connection_of(ctx) : NULL;
+	if (c == NULL)
+		return STEPS_SILENT;
+	c->answers_recipients = true;
+	return STEPS_SILENT & ~(unsigned long)SMFIP_NR_RCPT;
+}
 
 static sfsistat
 on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps,
@@ -77,34 +133,10 @@ on_negotiate(SMFICTX *ctx, unsigned long actions, unsigned long steps,
 		return SMFIS_REJECT;
 	}
 	*actions_r = ACTIONS;
-	*steps_r = wanted;
+	*steps_r = STEPS_OFF | SMFIP_SKIP | silent_steps(ctx);
 	*f2_r = 0;
 	*f3_r = 0;
 	return SMFIS_CONTINUE;
-}
-
-/* A connection of Postfix, or of txmilterctl. */
-struct connection {
-	struct session *session;
-	struct control_server *control; /* NULL: it never asked for anything */
-	bool is_request;		/* the message that comes is one */
-};
-
-static struct connection *
-connection_of(SMFICTX *ctx)
-{
-	struct connection *c = smfi_getpriv(ctx);
-
-	if (c != NULL)
-		return c;
-	c = need(calloc(1, sizeof(*c)));
-	if (smfi_setpriv(ctx, c) != MI_SUCCESS) {
-		free(c);
-		return NULL;
-	}
-	c->session = session_new(services);
-	atomic_fetch_add(&services->sessions, 1);
-	return c;
 }
 
 /* NULL while a request comes: it is no message. */
@@ -134,6 +166,7 @@ begin_request(struct connection *c, const char *proof)
 static void
 begin_message(SMFICTX *ctx, struct connection *c, const char *sender)
 {
+	const char *service = macro(ctx, "{daemon_name}");
 	struct trial *trial =
 	    c->control ? control_server_take_trial(c->control) : NULL;
 
@@ -141,6 +174,11 @@ begin_message(SMFICTX *ctx, struct connection *c, const char *sender)
 		     macro(ctx, "{client_addr}"));
 	if (trial != NULL)
 		session_try(c->session, trial);
+	else if (service != NULL && strcmp(service, COPY_SERVICE) == 0)
+		session_expect_copy(c->session);
+	if (enter_services())
+		session_ask_login(c->session);
+	leave_services();
 }
 
 static sfsistat
@@ -157,66 +195,6 @@ on_mail(SMFICTX *ctx, char **argv)
 	else
 		begin_message(ctx, c, argv[0]);
 	return SMFIS_NOREPLY;
-}
-
-static sfsistat
-on_recipient(SMFICTX *ctx, char **argv)
-{
-	struct session *s = session_of(ctx);
-
-	if (s != NULL)
-		session_recipient(s, argv[0]);
-	return SMFIS_NOREPLY;
-}
-
-static sfsistat
-on_header(SMFICTX *ctx, char *name, char *value)
-{
-	struct session *s = session_of(ctx);
-
-	if (s != NULL)
-		session_header(s, name, value);
-	return SMFIS_NOREPLY;
-}
-
-/* False: the daemon is stopping and what sessions share is going. */
-static bool
-enter_services(void)
-{
-	atomic_fetch_add(&services->busy, 1);
-	return !atomic_load(&services->stopping);
-}
-
-static void
-leave_services(void)
-{
-	atomic_fetch_sub(&services->busy, 1);
-}
-
-static sfsistat
-on_headers_done(SMFICTX *ctx)
-{
-	struct session *s = session_of(ctx);
-
-	if (s != NULL && enter_services())
-		session_headers_done(s);
-	if (s != NULL)
-		leave_services();
-	return SMFIS_NOREPLY;
-}
-
-static sfsistat
-on_body(SMFICTX *ctx, unsigned char *data, size_t len)
-{
-	struct connection *c = connection_of(ctx);
-
-	if (c == NULL)
-		return SMFIS_CONTINUE;
-	if (c->is_request)
-		control_server_body(c->control, (const char *)data, len);
-	else if (session_body(c->session, (const char *)data, len))
-		return SMFIS_SKIP;
-	return SMFIS_CONTINUE;
 }
 
 /* libmilter swallows a single '%'. */
@@ -249,6 +227,69 @@ send_reply(SMFICTX *ctx, const char *queue_id, const struct smtp_reply *r)
 		log_error(queue_id, "libmilter does not take the reply %s %s",
 			  code, enhanced);
 	return r->code >= 500 ? SMFIS_REJECT : SMFIS_TEMPFAIL;
+}
+
+static sfsistat
+answer_recipient(SMFICTX *ctx, struct session *s, const char *addr)
+{
+	bool open = enter_services();
+	struct smtp_reply reply;
+	bool taken = session_recipient(s, addr, open, &reply);
+
+	leave_services();
+	return taken ? SMFIS_CONTINUE : send_reply(ctx, "NOQUEUE", &reply);
+}
+
+static sfsistat
+on_recipient(SMFICTX *ctx, char **argv)
+{
+	struct connection *c = connection_of(ctx);
+
+	if (c == NULL)
+		return SMFIS_NOREPLY;
+	if (c->answers_recipients)
+		return c->is_request
+			   ? SMFIS_CONTINUE
+			   : answer_recipient(ctx, c->session, argv[0]);
+	if (!c->is_request)
+		(void)session_recipient(c->session, argv[0], false, NULL);
+	return SMFIS_NOREPLY;
+}
+
+static sfsistat
+on_header(SMFICTX *ctx, char *name, char *value)
+{
+	struct session *s = session_of(ctx);
+
+	if (s != NULL)
+		session_header(s, name, value);
+	return SMFIS_NOREPLY;
+}
+
+static sfsistat
+on_headers_done(SMFICTX *ctx)
+{
+	struct session *s = session_of(ctx);
+
+	if (s != NULL && enter_services())
+		session_headers_done(s);
+	if (s != NULL)
+		leave_services();
+	return SMFIS_NOREPLY;
+}
+
+static sfsistat
+on_body(SMFICTX *ctx, unsigned char *data, size_t len)
+{
+	struct connection *c = connection_of(ctx);
+
+	if (c == NULL)
+		return SMFIS_CONTINUE;
+	if (c->is_request)
+		control_server_body(c->control, (const char *)data, len);
+	else if (session_body(c->session, (const char *)data, len))
+		return SMFIS_SKIP;
+	return SMFIS_CONTINUE;
 }
 
 /* libmilter takes what it does not change for changeable. */

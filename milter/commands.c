@@ -24,6 +24,8 @@
 
 #define KEY_OPTIONS                                                       \
 	{ "label", "TEXT", false, "what the key is for" },                \
+	    { "login", "NAME", false,                                     \
+	      "the user name that must be given with it" },               \
 	    { "not-before", "TIME", false,                                \
 	      "good from then on: 12h from now, 2027-01-31" },            \
 	{                                                                 \

@@ -20,6 +20,7 @@
 #include "listener.h"
 #include "lmtp_agent.h"
 #include "log.h"
+#include "login.h"
 #include "metrics.h"
 #include "metrics_http.h"
 #include "need.h"
@@ -27,6 +28,7 @@
 #include "queue_delivery.h"
 #include "rate_limit.h"
 #include "reload.h"
+#include "resubmit.h"
 #include "sasl.h"
 #include "sent_memory.h"
 #include "services.h"
@@ -246,6 +248,8 @@ start_sasl(struct daemon *d)
 		.failures = d->services.limits,
 		.auth_failures = d->config->auth_failures,
 		.metrics = d->services.metrics,
+		.login = login_judge,
+		.login_arg = &d->services,
 	};
 	const char *why;
 	int fd = listener_open(d->config->sasl_socket, d->config->socket_group,
@@ -287,6 +291,45 @@ stop_lmtp(struct daemon *d)
 	lmtp_agent_stop(&d->services.lmtp);
 }
 
+/* Only for who tracks. */
+static int
+start_tracking(struct daemon *d)
+{
+	struct services *s = &d->services;
+	const char *file = d->config->tracking_secret;
+	const char *why;
+
+	if (d->config->tracking_url == NULL ||
+	    crypto_secret_read(file, CRYPTO_SECRET_MIN, CRYPTO_SECRET_MAX,
+			       (char *)s->tracking_key, &s->tracking_key_len,
+			       &why) == 0)
+		return 0;
+	if (asprintf(&d->error, "%s: %s", file, why) < 0)
+		abort();
+	return -1;
+}
+
+static void
+stop_tracking(struct daemon *d)
+{
+	crypto_wipe(d->services.tracking_key, sizeof(d->services.tracking_key));
+}
+
+static int
+start_resubmit(struct daemon *d)
+{
+	const struct resubmit_settings settings = { .to = d->config->resubmit };
+
+	d->services.resubmit = resubmit_new(&settings);
+	return 0;
+}
+
+static void
+stop_resubmit(struct daemon *d)
+{
+	resubmit_stop(&d->services.resubmit);
+}
+
 static int
 start_milter(struct daemon *d)
 {
@@ -315,6 +358,7 @@ static const struct part {
 } parts[] = {
 	{ "secret", start_seal, stop_seal },
 	{ "admin secret", start_admin, stop_admin },
+	{ "tracking secret", start_tracking, stop_tracking },
 	{ "store", start_store, stop_store },
 	{ "key store", start_keystore, stop_keystore },
 	{ "metrics and limits", start_counters, stop_counters },
@@ -324,6 +368,7 @@ static const struct part {
 	{ "key check", start_keys, stop_apis_and_keys },
 	{ "worker pool", start_pool_wake, stop_pool_wake },
 	{ "housekeeper", start_housekeeper, stop_housekeeper },
+	{ "copies", start_resubmit, stop_resubmit },
 	{ "LMTP socket", start_lmtp, stop_lmtp },
 	{ "metrics socket", start_metrics_http, stop_metrics_http },
 	{ "SASL socket", start_sasl, stop_sasl },

@@ -39,6 +39,7 @@ struct asker {
 	void *arg;
 	char account[ACCOUNT_ID_MAX + 1]; /* it must be this one's; "": any */
 	char address[ADDRESS_SIZE];	  /* "": not known */
+	char subaccount[SUBACCOUNT_MAX + 1];
 };
 
 struct waiter {
@@ -115,8 +116,9 @@ identity_new(struct account *account, const char *key_id, const char *key)
 void
 identity_user(const struct identity *id, char user_r[IDENTITY_USER_MAX + 1])
 {
-	(void)snprintf(user_r, IDENTITY_USER_MAX + 1, "%s:%s", id->account->id,
-		       id->key_id);
+	(void)snprintf(user_r, IDENTITY_USER_MAX + 1, "%s:%s%s%s",
+		       id->account->id, id->key_id,
+		       id->subaccount[0] != '\0' ? "+" : "", id->subaccount);
 }
 
 static void
@@ -260,10 +262,11 @@ answer_unknown(const struct asker *a)
 	a->fn(a->arg, KEY_UNKNOWN, KEY_REASON_NONE, NULL);
 }
 
-/* The key is good: is it for who asks? */
+/* The key is good: is it for who asks? local: NULL when it was not made here.
+ */
 static void
 answer_good(const struct asker *a, struct account *account, const char *key_id,
-	    const char *key, bool local)
+	    const char *key, const struct keystore_key *local)
 {
 	struct identity *id;
 
@@ -276,7 +279,11 @@ answer_good(const struct asker *a, struct account *account, const char *key_id,
 		return;
 	}
 	id = identity_new(account_share(account), key_id, key);
-	id->local = local;
+	id->local = local != NULL;
+	(void)snprintf(id->login, sizeof(id->login), "%s",
+		       local != NULL ? local->login : "");
+	(void)snprintf(id->subaccount, sizeof(id->subaccount), "%s",
+		       a->subaccount);
 	a->fn(a->arg, KEY_GOOD, KEY_REASON_NONE, id);
 }
 
@@ -288,7 +295,7 @@ answer_local(enum keystore_answer answer, struct keystore_found *found,
 	switch (answer) {
 	case KEYSTORE_GOOD:
 		answer_good(a, found->account, found->key.key_id,
-			    found->api_key, true);
+			    found->api_key, &found->key);
 		break;
 	case KEYSTORE_REFUSED:
 		answer_wrong(a, KEY_REASON_DISABLED);
@@ -388,7 +395,7 @@ answer_all(struct waiter *w, enum key_status status, const struct check *check)
 
 		if (status == KEY_GOOD)
 			answer_good(&w->asker, check->account, check->key_id,
-				    check->key, false);
+				    check->key, NULL);
 		else if (status == KEY_WRONG)
 			answer_wrong(&w->asker, KEY_REASON_NOT_KNOWN);
 		else
@@ -705,7 +712,7 @@ answer_or_ask(struct key_check *kc, struct rules *rules, struct key_record *r,
 	} else {
 		if (f == AGING)
 			ask_control_plane(kc, rules, key, len, &nobody);
-		answer_good(a, r->account, r->key_id, r->key, false);
+		answer_good(a, r->account, r->key_id, r->key, NULL);
 	}
 	key_record_clear(r);
 }
@@ -750,14 +757,14 @@ is_subaccount(const char *s)
 	size_t len = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789"
 			       "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-");
 
-	return len > 0 && len <= ACCOUNT_ID_MAX && s[len] == '\0';
+	return len > 0 && len <= SUBACCOUNT_MAX && s[len] == '\0';
 }
 
-/* The parts of "account:keyid" or "account:keyid+sub"; false when the name is
- * of no such form. */
+/* The parts of "account:keyid" or "account:keyid+sub" (sub_r may point to
+ * ""); false when the name is of no such form. */
 static bool
 split_user(const char *user, char account_r[ACCOUNT_ID_MAX + 1],
-	   char key_id_r[KEY_ID_LEN + 1])
+	   char key_id_r[KEY_ID_LEN + 1], const char **sub_r)
 {
 	const char *colon = strchr(user, ':');
 	size_t account_len = colon != NULL ? (size_t)(colon - user) : 0;
@@ -772,6 +779,7 @@ split_user(const char *user, char account_r[ACCOUNT_ID_MAX + 1],
 	memcpy(key_id_r, colon + 1, id_len);
 	key_id_r[id_len] = '\0';
 	rest = colon + 1 + id_len;
+	*sub_r = *rest == '\0' ? rest : rest + 1;
 	return key_id_is_valid(key_id_r) &&
 	       (*rest == '\0' || is_subaccount(rest + 1));
 }
@@ -816,7 +824,8 @@ key_check_ask_user(struct key_check *kc, const char *user, const char *address,
 {
 	char account[ACCOUNT_ID_MAX + 1] = "";
 	char key_id[KEY_ID_LEN + 1];
-	bool ok = split_user(user, account, key_id);
+	const char *sub;
+	bool ok = split_user(user, account, key_id, &sub);
 	struct asker a = asker_of(account, address, fn, arg);
 	enum keystore_answer answer = KEYSTORE_NOT_HERE;
 	struct keystore_found found = { .account = NULL };
@@ -825,6 +834,7 @@ key_check_ask_user(struct key_check *kc, const char *user, const char *address,
 		answer_wrong(&a, KEY_REASON_NOT_KNOWN);
 		return;
 	}
+	(void)snprintf(a.subaccount, sizeof(a.subaccount), "%s", sub);
 	if (kc->local != NULL)
 		answer = keystore_find_id(kc->local, key_id, now_s(kc), &found);
 	if (!answer_local(answer, &found, &a))

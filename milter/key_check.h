@@ -23,6 +23,8 @@
 
 #include "key_cache.h"
 #include "key_reason.h"
+#include "keystore.h"
+#include "policy/dialect.h"
 
 enum key_status {
 	KEY_GOOD,    /* identity is set */
@@ -38,12 +40,15 @@ struct identity {
 	 * was made here and its account has none. */
 	char key[KEY_MAX + 1];
 	bool local; /* the key was made here */
+	/* The user name that was issued with the key; "" when none was. */
+	char login[KEYSTORE_LOGIN_MAX + 1];
+	char subaccount[SUBACCOUNT_MAX + 1]; /* of the login; "" none */
 };
 
 void identity_free(struct identity **id);
 
-/* "account:keyid", as Postfix is told. */
-#define IDENTITY_USER_MAX (64 + 1 + KEY_ID_LEN)
+/* "account:keyid" or "account:keyid+subaccount", as Postfix is told. */
+#define IDENTITY_USER_MAX (64 + 1 + KEY_ID_LEN + 1 + SUBACCOUNT_MAX)
 void identity_user(const struct identity *id,
 		   char user_r[IDENTITY_USER_MAX + 1]);
 
@@ -94,7 +99,7 @@ void key_check_ask(struct key_check *kc, const char *key, size_t len,
 		   const char *address, key_answer_fn *fn, void *arg);
 
 /* The same for the user name Postfix was told: "account:keyid", maybe with
- * "+subaccount". WRONG when the key is not that account's. UNKNOWN when the
+ * "+subaccount", which the identity has then. WRONG when the key is not that account's. UNKNOWN when the
  * key id is not known: we told Postfix that name, so the loss is ours. But when
  * there is no API to ask, or the account was made here, the key was revoked:
  * WRONG. */

@@ -101,7 +101,8 @@ read_time(const struct json_object *o, const char *name, int64_t *time_r)
 static const char *
 read_words(const struct json_object *o, struct keystore_key *k)
 {
-	const char *of = NULL, *label = "", *status = status_words[0];
+	const char *of = NULL, *label = "", *login = "";
+	const char *status = status_words[0];
 
 	if (json_object_string(o, "of", &of) != JSON_FOUND ||
 	    !account_id_is_valid(of))
@@ -111,6 +112,10 @@ read_words(const struct json_object *o, struct keystore_key *k)
 	    !keystore_label_is_valid(label))
 		return "label is not at most 128 bytes of printable text";
 	(void)snprintf(k->label, sizeof(k->label), "%s", label);
+	if (json_object_string(o, "login", &login) == JSON_OTHER_TYPE ||
+	    !keystore_login_is_valid(login))
+		return "login is not at most 128 bytes of printable text";
+	(void)snprintf(k->login, sizeof(k->login), "%s", login);
 	if (json_object_string(o, "status", &status) == JSON_OTHER_TYPE)
 		return "status is not a string";
 	for (size_t i = 0; i < N_ELEMENTS(status_words); i++) {
@@ -124,9 +129,10 @@ read_words(const struct json_object *o, struct keystore_key *k)
 static const char *
 read_key(const struct json_object *o, struct keystore_key *k)
 {
-	static const char *const names[] = { "key",	   "sha256", "of",
-					     "label",	   "status", "created",
-					     "not_before", "expires" };
+	static const char *const names[] = { "key",	"sha256",  "of",
+					     "label",	"login",   "status",
+					     "created", "not_before",
+					     "expires" };
 	const char *error = read_hash(o, k);
 
 	if (error == NULL && !json_object_has_only(o, names, N_ELEMENTS(names)))
@@ -164,14 +170,25 @@ key_line_clear(struct key_line *line)
 	crypto_wipe(line, sizeof(*line));
 }
 
+static bool
+is_printable_text(const char *text, size_t max)
+{
+	size_t len = strlen(text);
+
+	return len <= max && utf8_valid_prefix(text, len) == len &&
+	       utf8_is_printable(text, len);
+}
+
 bool
 keystore_label_is_valid(const char *label)
 {
-	size_t len = strlen(label);
+	return is_printable_text(label, KEYSTORE_LABEL_MAX);
+}
 
-	return len <= KEYSTORE_LABEL_MAX &&
-	       utf8_valid_prefix(label, len) == len &&
-	       utf8_is_printable(label, len);
+bool
+keystore_login_is_valid(const char *login)
+{
+	return is_printable_text(login, KEYSTORE_LOGIN_MAX);
 }
 
 static bool
@@ -191,6 +208,8 @@ keystore_export_key(const struct keystore_key *k, struct dynbuf *out)
 	       json_add_member(out, "of", k->account) &&
 	       (k->label[0] == '\0' ||
 		json_add_member(out, "label", k->label)) &&
+	       (k->login[0] == '\0' ||
+		json_add_member(out, "login", k->login)) &&
 	       json_add_member(out, "status", status_words[k->status]) &&
 	       add_time(out, "created", k->created) &&
 	       add_time(out, "not_before", k->not_before) &&

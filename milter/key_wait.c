@@ -154,6 +154,17 @@ key_wait_take(struct key_wait **wp, struct pool_wake *pool,
 	return status;
 }
 
+const struct identity *
+key_wait_peek(struct key_wait *w)
+{
+	const struct identity *id;
+
+	pthread_mutex_lock(&w->lock);
+	id = w->has_answer && w->status == KEY_GOOD ? w->identity : NULL;
+	pthread_mutex_unlock(&w->lock);
+	return id;
+}
+
 void
 key_wait_free(struct key_wait **wp)
 {

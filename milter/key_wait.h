@@ -32,6 +32,10 @@ enum key_status key_wait_take(struct key_wait **w, struct pool_wake *pool,
 			      enum key_reason *reason_r,
 			      struct identity **identity_r);
 
+/* The answer as far as it is there: NULL when there is none yet or the key is
+ * not good. Lives until the question is taken or freed. Never waits. */
+const struct identity *key_wait_peek(struct key_wait *w);
+
 /* Nobody wants the answer any more. */
 void key_wait_free(struct key_wait **w);
 

@@ -12,6 +12,8 @@
 #include "key_used.h"
 #include "log.h"
 #include "need.h"
+#include "policy/account.h"
+#include "policy/dialect.h"
 #include "store.h"
 
 /* A made key: prefix, digits of the random bytes, digits of the checksum. */
@@ -26,10 +28,13 @@ _Static_assert(CHECKED_LEN + CHECKSUM_DIGITS == KEYSTORE_KEY_LEN, "a key");
 #define CHECKSUM_BYTES 5
 
 /* A key on disk: version, status, three times (little-endian), lengths of the
- * account's id and of the label, and these. */
+ * account's id and of the label, and these. Version 2 has the login behind them,
+ * to the end; a key without one is written as version 1. */
 #define RECORD_VERSION 1
+#define RECORD_VERSION_LOGIN 2
 #define RECORD_HEAD (2 + 3 * 8 + 2)
-#define RECORD_MAX (RECORD_HEAD + ACCOUNT_ID_MAX + KEYSTORE_LABEL_MAX)
+#define RECORD_MAX \
+	(RECORD_HEAD + ACCOUNT_ID_MAX + KEYSTORE_LABEL_MAX + KEYSTORE_LOGIN_MAX)
 
 /* Of a line of an import that becomes a record: what it may be longer. */
 #define LINE_GROWTH 512
@@ -40,7 +45,34 @@ struct keystore {
 	struct account_cache *accounts;
 	struct key_used *used;
 	atomic_flag complained;
+	atomic_bool bounds_recipients;
 };
+
+static void
+note_dialect(struct keystore *ks, const struct account *a)
+{
+	const struct dialect *d =
+	    a->dialect != NULL ? dialect_find(a->dialect) : NULL;
+
+	if (d != NULL && d->recipients_max > 0)
+		atomic_store(&ks->bounds_recipients, true);
+}
+
+/* Until one is found. */
+static bool
+note_account(void *arg, const struct account *a)
+{
+	struct keystore *ks = arg;
+
+	note_dialect(ks, a);
+	return !atomic_load(&ks->bounds_recipients);
+}
+
+bool
+keystore_bounds_recipients(const struct keystore *ks)
+{
+	return atomic_load(&ks->bounds_recipients);
+}
 
 struct keystore *
 keystore_new(struct store *store, const struct crypto_seal *seal)
@@ -52,6 +84,8 @@ keystore_new(struct store *store, const struct crypto_seal *seal)
 	ks->accounts = account_cache_new(store, KEYSTORE_ACCOUNTS_CACHED);
 	ks->used = key_used_new(store);
 	atomic_flag_clear(&ks->complained);
+	if (!keystore_each_account(ks, NULL, note_account, ks))
+		atomic_store(&ks->bounds_recipients, true);
 	return ks;
 }
 
@@ -91,8 +125,9 @@ static size_t
 encode(const struct keystore_key *k, uint8_t value[RECORD_MAX])
 {
 	size_t account = strlen(k->account), label = strlen(k->label);
+	size_t login = strlen(k->login);
 
-	value[0] = RECORD_VERSION;
+	value[0] = login > 0 ? RECORD_VERSION_LOGIN : RECORD_VERSION;
 	value[1] = (uint8_t)k->status;
 	put_number(value + 2, k->created);
 	put_number(value + 10, k->not_before);
@@ -101,7 +136,8 @@ encode(const struct keystore_key *k, uint8_t value[RECORD_MAX])
 	value[27] = (uint8_t)label;
 	memcpy(value + RECORD_HEAD, k->account, account);
 	memcpy(value + RECORD_HEAD + account, k->label, label);
-	return RECORD_HEAD + account + label;
+	memcpy(value + RECORD_HEAD + account + label, k->login, login);
+	return RECORD_HEAD + account + label + login;
 }
 
 static void
@@ -111,19 +147,29 @@ set_hash(struct keystore_key *k, const void *hash)
 	crypto_base32(k->key_id, k->hash, KEY_ID_BYTES);
 }
 
+static bool
+is_version(uint8_t version)
+{
+	return version == RECORD_VERSION || version == RECORD_VERSION_LOGIN;
+}
+
 /* k_r has its hash. */
 static bool
 decode(const uint8_t *value, size_t len, struct keystore_key *k_r)
 {
-	size_t account, label;
+	size_t account, label, login;
 
-	if (len < RECORD_HEAD || value[0] != RECORD_VERSION ||
+	if (len < RECORD_HEAD || !is_version(value[0]) ||
 	    value[1] > KEYSTORE_DISABLED)
 		return false;
 	account = value[26];
 	label = value[27];
 	if (account == 0 || account > ACCOUNT_ID_MAX ||
-	    label > KEYSTORE_LABEL_MAX || len != RECORD_HEAD + account + label)
+	    label > KEYSTORE_LABEL_MAX || len < RECORD_HEAD + account + label)
+		return false;
+	login = len - RECORD_HEAD - account - label;
+	if (login > KEYSTORE_LOGIN_MAX ||
+	    (login > 0) != (value[0] == RECORD_VERSION_LOGIN))
 		return false;
 	k_r->status = (enum keystore_status)value[1];
 	k_r->created = get_number(value + 2);
@@ -134,6 +180,8 @@ decode(const uint8_t *value, size_t len, struct keystore_key *k_r)
 	k_r->account[account] = '\0';
 	memcpy(k_r->label, value + RECORD_HEAD + account, label);
 	k_r->label[label] = '\0';
+	memcpy(k_r->login, value + len - login, login);
+	k_r->login[login] = '\0';
 	return true;
 }
 
@@ -413,6 +461,7 @@ put_account(struct keystore *ks, struct store_change *c,
 	uint8_t *value;
 	size_t len;
 
+	note_dialect(ks, r->account);
 	r->sealed_len = 0;
 	if (api_key != NULL)
 		account_record_seal(r, ks->seal, api_key);
@@ -430,6 +479,7 @@ is_good_key(const struct keystore_key *k)
 {
 	return account_id_is_valid(k->account) &&
 	       keystore_label_is_valid(k->label) &&
+	       keystore_login_is_valid(k->login) &&
 	       (k->status == KEYSTORE_ENABLED ||
 		k->status == KEYSTORE_DISABLED);
 }

@@ -27,6 +27,7 @@
 #define KEYSTORE_PREFIX "txk_"
 #define KEYSTORE_KEY_LEN 62
 #define KEYSTORE_LABEL_MAX 128
+#define KEYSTORE_LOGIN_MAX 128
 #define KEYSTORE_ACCOUNTS_CACHED 16384
 
 struct account;
@@ -43,6 +44,9 @@ struct keystore_key {
 	char key_id[KEY_ID_LEN + 1];
 	char account[65]; /* its id */
 	char label[KEYSTORE_LABEL_MAX + 1];
+	/* The user name that was issued with it; "": none was. Who logs in
+	 * with the key must give it. */
+	char login[KEYSTORE_LOGIN_MAX + 1];
 	enum keystore_status status;
 	int64_t created, not_before, expires;
 	int64_t last_used; /* to the minute or so: written behind */
@@ -91,9 +95,12 @@ int keystore_key(struct keystore *ks, const char *key_id,
 /* Printable UTF-8 of at most KEYSTORE_LABEL_MAX bytes; may be empty. */
 bool keystore_label_is_valid(const char *label);
 
+/* The same of at most KEYSTORE_LOGIN_MAX bytes. */
+bool keystore_login_is_valid(const char *login);
+
 /* Makes a key for an account that is there. key_r gets the key: the only time
- * it can be seen; wipe it. k: label and times are taken from it, the rest is
- * set in it. 0, or -1: no such account, or disk (logged). */
+ * it can be seen; wipe it. k: label, login and times are taken from it, the rest
+ * is set in it. 0, or -1: no such account, or disk (logged). */
 int keystore_make(struct keystore *ks, struct keystore_key *k,
 		  char key_r[KEYSTORE_KEY_LEN + 1]);
 
@@ -143,7 +150,8 @@ bool keystore_each_account(struct keystore *ks, const char *after,
  *	{"account":"acme","dialect":"emaildelivery","routes":[...],...,
  *	 "api_key":"..."}
  *	{"key":"..." or "sha256":"hex","of":"acme","label":"...",
- *	 "status":"enabled","created":0,"not_before":0,"expires":0}
+ *	 "login":"...","status":"enabled","created":0,"not_before":0,
+ *	 "expires":0}
  *
  * A key's account must be there or come in an earlier line; a member that is
  * not known is an error, for a typing error must not make a key that never
@@ -157,6 +165,10 @@ long keystore_import(struct keystore *ks, const char *text, size_t len,
 /* One line of the above, without secrets. False when out is full. */
 bool keystore_export_key(const struct keystore_key *k, struct dynbuf *out);
 bool keystore_export_account(const struct account *a, struct dynbuf *out);
+
+/* True when an account that is here, or was since the start, has a dialect with
+ * a bound of its own for recipients (or when disk could not tell). */
+bool keystore_bounds_recipients(const struct keystore *ks);
 
 /* How many keys; SIZE_MAX when disk cannot say. */
 size_t keystore_count(struct keystore *ks);

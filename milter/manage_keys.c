@@ -14,6 +14,7 @@
 #include "key_check.h"
 #include "keystore.h"
 #include "log.h"
+#include "login.h"
 #include "manage.h"
 #include "need.h"
 #include "policy/account.h"
@@ -241,6 +242,7 @@ static int
 read_key_options(struct manage *m, struct keystore_key *k)
 {
 	const char *label = request_option(m->request, "label");
+	const char *login = request_option(m->request, "login");
 	int code;
 
 	if (label != NULL && !keystore_label_is_valid(label))
@@ -250,6 +252,13 @@ read_key_options(struct manage *m, struct keystore_key *k)
 				   KEYSTORE_LABEL_MAX);
 	if (label != NULL)
 		memcpy(k->label, label, strlen(label) + 1);
+	if (login != NULL && !keystore_login_is_valid(login))
+		return manage_fail(m, EX_USAGE,
+				   "--login: at most %d bytes of printable "
+				   "text",
+				   KEYSTORE_LOGIN_MAX);
+	if (login != NULL)
+		memcpy(k->login, login, strlen(login) + 1);
 	code = read_time(m, "not-before", &k->not_before);
 	return code != EX_OK ? code : read_time(m, "expires", &k->expires);
 }
@@ -265,6 +274,8 @@ make_key(struct manage *m, struct keystore_key *k)
 	report_text(&m->report, "key", key);
 	report_text(&m->report, "key_id", k->key_id);
 	report_text(&m->report, "account", k->account);
+	if (k->login[0] != '\0')
+		report_text(&m->report, "login", k->login);
 	report_note(&m->report, "This is the only time the key is shown.");
 	crypto_wipe(key, sizeof(key));
 	log_info("control", "key result=made key=%s account=%s", k->key_id,
@@ -327,6 +338,7 @@ manage_key_rotate(struct manage *m)
 		until = old.expires;
 	memcpy(fresh.account, old.account, sizeof(fresh.account));
 	memcpy(fresh.label, old.label, sizeof(fresh.label));
+	memcpy(fresh.login, old.login, sizeof(fresh.login));
 	fresh.not_before = old.not_before;
 	fresh.expires = old.expires;
 	code = make_key(m, &fresh);
@@ -390,7 +402,8 @@ list_key(struct listing *l, const struct keystore_key *k)
 		       k->key_id, k->account, status_word(k, l->now),
 		       report_format_time(k->created, created),
 		       report_format_time(k->expires, expires),
-		       report_format_time(k->last_used, used), k->label });
+		       report_format_time(k->last_used, used), k->login,
+		       k->label });
 }
 
 static bool
@@ -452,7 +465,7 @@ manage_key_list(struct manage *m)
 	static const char *const columns[] = { "key_id",  "account",
 					       "status",  "created",
 					       "expires", "last_used",
-					       "label" };
+					       "login",	  "label" };
 	struct keystore *ks = m->services->keystore;
 	const char *after = request_option(m->request, "after");
 	struct listing l;
@@ -469,7 +482,7 @@ manage_key_list(struct manage *m)
 		    keystore_each_key(ks, after, on_key, &l);
 		return read ? EX_OK : disk_failed(m);
 	}
-	report_table(&m->report, "keys", columns, 7);
+	report_table(&m->report, "keys", columns, 8);
 	read = keystore_each_key(ks, after, on_key, &l);
 	report_table_end(&m->report);
 	if (!read)
@@ -511,6 +524,7 @@ show_key(struct manage *m, const struct keystore_key *k)
 	report_text(r, "key_id", k->key_id);
 	report_text(r, "source", "local");
 	report_text(r, "label", k->label);
+	report_text(r, "login", k->login);
 	report_text(r, "status", status_word(k, (int64_t)time(NULL)));
 	report_time(r, "created", k->created);
 	report_time(r, "not_before", k->not_before);
@@ -728,16 +742,14 @@ manage_route_test(struct manage *m)
 	const struct config *c = m->services->config;
 	const char *named = request_operand(m->request, 1);
 	const struct account_route *route;
-	const struct dialect *d;
 	struct smtp_reply refusal;
 	int code;
 	struct account *a = operand_account(m, &code);
 
 	if (a == NULL)
 		return code;
-	d = a->dialect ? dialect_find(a->dialect) : NULL;
 	route = account_choose_route(
-	    a, named, (d ? d : c->dialect)->route_header, &refusal);
+	    a, named, login_dialect(c, a)->route_header, &refusal);
 	report_text(&m->report, "account", a->id);
 	report_text(&m->report, "named", named ? named : "");
 	if (route != NULL) {

@@ -50,6 +50,7 @@ static const char *const auth_names[METRICS_AUTH_REASONS] = {
 	[METRICS_AUTH_MISTYPED] = "mistyped",
 	[METRICS_AUTH_DISABLED] = "disabled",
 	[METRICS_AUTH_ADDRESS] = "address",
+	[METRICS_AUTH_LOGIN] = "login",
 	[METRICS_AUTH_MALFORMED] = "malformed",
 	[METRICS_AUTH_THROTTLED] = "throttled",
 	[METRICS_AUTH_UNKNOWN] = "unknown",

@@ -53,6 +53,7 @@ enum metrics_auth {
 	METRICS_AUTH_MISTYPED,	/* its checksum is wrong */
 	METRICS_AUTH_DISABLED,	/* disabled, not yet or no more good */
 	METRICS_AUTH_ADDRESS,	/* not from there */
+	METRICS_AUTH_LOGIN,	/* good, but not with that user name */
 	METRICS_AUTH_MALFORMED, /* no key, no TLS, bad protocol */
 	METRICS_AUTH_THROTTLED, /* too many wrong ones from there */
 	METRICS_AUTH_UNKNOWN,	/* could not be checked */

@@ -2,6 +2,7 @@
 #include "queue_delivery.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -11,6 +12,7 @@
 #include "clock.h"
 #include "config.h"
 #include "crypto.h"
+#include "copies.h"
 #include "key_check.h"
 #include "keystore.h"
 #include "log.h"
@@ -24,6 +26,7 @@
 #include "policy/outgoing.h"
 #include "policy/plan.h"
 #include "policy/requeue.h"
+#include "policy/route.h"
 #include "services.h"
 #include "submission.h"
 
@@ -41,14 +44,17 @@ struct mail {
 	struct recipient *recipients;
 	size_t n;
 	struct mail_reader *reader;
-	struct message *message; /* its MIME headers and body only */
+	/* Its body, and for an API only those headers that are of MIME. */
+	struct message *message;
+	struct message *whole; /* with all headers; NULL once they are known */
 	bool body_done;		 /* no later byte of it matters */
 	struct dynbuf sealed;	 /* the plan's headers */
 	struct plan *plan;	 /* once the headers are complete */
 	const struct dialect *dialect;
 	char key[PLAN_KEY_MAX + 1];
 	struct smtp_reply refusal; /* for all recipients, when it is set */
-	struct api_batch *batch;
+	struct api_batch *batch; /* to an API */
+	struct copies *copies;	 /* to a transport */
 	bool key_wrong; /* the API said so */
 	int64_t start_ms;
 	struct lmtp_answer *answer;
@@ -79,9 +85,16 @@ on_header(void *arg, const char *name, const char *value, size_t len)
 			refuse(m, 550, "5.7.1", "The plan is too long");
 		return;
 	}
+	message_header(m->whole, name, value, len);
 	if (strncasecmp(name, "Content-", 8) == 0 ||
 	    strcasecmp(name, "MIME-Version") == 0)
 		message_header(m->message, name, value, len);
+}
+
+static bool
+is_to_transport(const struct mail *m)
+{
+	return m->plan != NULL && m->plan->api[0] == '\0';
 }
 
 static void
@@ -97,6 +110,22 @@ read_plan(struct mail *m)
 		crypto_wipe(text.data, text.cap);
 	dynbuf_clear(&text);
 	dynbuf_clear(&m->sealed);
+}
+
+/* Which of the two messages it is, and what is kept of its body. */
+static void
+choose_message(struct mail *m)
+{
+	unsigned wants = m->dialect->body_wants;
+
+	if (is_to_transport(m)) {
+		wants |= BODY_WANT_RAW; /* what does not change is sent on */
+		message_free(&m->message);
+		m->message = m->whole;
+		m->whole = NULL;
+	}
+	message_free(&m->whole);
+	message_want(m->message, wants);
 }
 
 static void
@@ -116,6 +145,8 @@ on_headers_done(void *arg)
 		       "secret_file replaced?");
 	else if (m->dialect == NULL)
 		refuse(m, 451, "4.3.5", "The plan has an unknown dialect");
+	else
+		choose_message(m);
 }
 
 static void
@@ -140,8 +171,10 @@ mail_free(struct mail *m)
 	}
 	free(m->recipients);
 	api_batch_free(&m->batch);
+	copies_free(&m->copies);
 	mail_reader_free(&m->reader);
 	message_free(&m->message);
+	message_free(&m->whole);
 	plan_free(&m->plan);
 	dynbuf_clear(&m->sealed);
 	crypto_wipe(m->key, sizeof(m->key));
@@ -158,6 +191,7 @@ begin(void *arg, const char *sender)
 	m->config = m->services->config;
 	m->reader = mail_reader_new(&sink, m);
 	m->message = message_new("");
+	m->whole = message_new("");
 	dynbuf_init(&m->sealed, PLAN_HEADERS_MAX);
 	return m;
 }
@@ -196,7 +230,8 @@ drop(void *mail)
 
 /* --- the calls ------------------------------------------------------------ */
 
-/* Of whom the batch was to call for; NULL: it has the message. */
+/* Of whom the batch was to call for, or whose copy was to be sent; NULL: it is
+ * done. */
 static const struct smtp_reply *
 why_not(const struct mail *m, size_t place)
 {
@@ -206,6 +241,10 @@ why_not(const struct mail *m, size_t place)
 		return &r->reply;
 	if (r->state == PLAN_DONE)
 		return NULL;
+	if (m->copies != NULL)
+		return copies_reply(m->copies, place)->code == 250
+			   ? NULL
+			   : copies_reply(m->copies, place);
 	if (m->batch == NULL)
 		return &m->refusal;
 	return api_batch_state(m->batch, place) == BATCH_ACCEPTED
@@ -227,7 +266,9 @@ reply_to(const struct mail *m, size_t place, struct smtp_reply *reply)
 	const struct smtp_reply *why = why_not(m, place);
 
 	if (why == NULL)
-		smtp_reply_set(reply, 250, "2.0.0", "Accepted by the API");
+		smtp_reply_set(reply, 250, "2.0.0", "%s",
+			       m->copies != NULL ? "The copy is sent"
+						 : "Accepted by the API");
 	else
 		*reply = *why;
 	/* 535 is an answer to AUTH, which Postfix would not expect here. */
@@ -248,12 +289,28 @@ log_refusal(const struct mail *m)
 }
 
 static void
+way_of(const struct plan *p, char *dst, size_t size)
+{
+	char quoted[LOG_QUOTE_SIZE];
+	const char *route = p->outgoing->route_id;
+
+	if (p->api[0] != '\0')
+		(void)snprintf(dst, size, "api=%s", p->api);
+	else
+		(void)snprintf(dst, size, "route=%s",
+			       log_quote(quoted, route != NULL ? route : ""));
+}
+
+static void
 tell(const struct mail *m, const struct smtp_reply *replies)
 {
 	size_t accepted = 0;
 	size_t refused = 0;
 	size_t later;
+	char way[LOG_QUOTE_SIZE + 8] = "";
 
+	if (m->plan != NULL)
+		way_of(m->plan, way, sizeof(way));
 	for (size_t i = 0; i < m->n; i++) {
 		accepted += replies[i].code == 250;
 		refused += replies[i].code >= 500;
@@ -262,9 +319,9 @@ tell(const struct mail *m, const struct smtp_reply *replies)
 	metrics_delivery(m->services->metrics, accepted, refused, later);
 	if (m->plan != NULL)
 		log_info(m->plan->queue_id,
-			 "delivery key=%s account=%s api=%s rcpts=%zu "
-			 "accepted=%zu refused=%zu later=%zu ms=%u age=%lld",
-			 m->plan->key_id, m->plan->account, m->plan->api, m->n,
+			 "delivery key=%s account=%s %s rcpts=%zu accepted=%zu "
+			 "refused=%zu later=%zu ms=%u age=%lld",
+			 m->plan->key_id, m->plan->account, way, m->n,
 			 accepted, refused, later,
 			 (unsigned)(clock_ms() - m->start_ms),
 			 (long long)time(NULL) - m->plan->accepted);
@@ -324,7 +381,7 @@ check_local_key(struct mail *m)
 		refuse(m, 451, "4.7.1", "The API key is disabled");
 }
 
-/* The account's key of today. */
+/* The account's key of today; a transport needs none. */
 static void
 take_account_key(struct mail *m)
 {
@@ -338,7 +395,7 @@ take_account_key(struct mail *m)
 		refuse(m, 451, "4.3.0", "The account cannot be looked up");
 	else if (disabled)
 		refuse(m, 451, "4.7.1", "The account is disabled");
-	else if (m->key[0] == '\0')
+	else if (m->key[0] == '\0' && !is_to_transport(m))
 		refuse(m, 451, "4.3.5",
 		       "The relay has no API key for this account");
 }
@@ -375,9 +432,9 @@ find_places(struct mail *m)
 	}
 }
 
-/* Everybody but the open ones of this transaction. */
-static void
-skip_others(struct mail *m)
+/* Who is in this transaction, and open. */
+static bool *
+find_wanted(const struct mail *m)
 {
 	size_t n = m->plan->outgoing->n_recipients;
 	bool *wanted = need(calloc(n + 1, sizeof(bool)));
@@ -389,7 +446,15 @@ skip_others(struct mail *m)
 		    m->plan->recipients[place].state == PLAN_OPEN)
 			wanted[place] = true;
 	}
-	for (size_t i = 0; i < n; i++) {
+	return wanted;
+}
+
+static void
+skip_others(struct mail *m)
+{
+	bool *wanted = find_wanted(m);
+
+	for (size_t i = 0; i < m->plan->outgoing->n_recipients; i++) {
 		if (!wanted[i])
 			api_batch_skip(m->batch, i);
 	}
@@ -419,6 +484,36 @@ call_api(struct mail *m, const struct config_api *api)
 	m->batch = api_batch_new(&settings);
 	skip_others(m);
 	api_batch_start(m->batch);
+}
+
+static void
+on_copies_done(void *arg)
+{
+	answer(arg);
+}
+
+static void
+send_copies(struct mail *m)
+{
+	const struct copies_settings settings = {
+		.services = m->services,
+		.config = m->config,
+		.plan = m->plan,
+		.dialect = m->dialect,
+		.message = m->message,
+		.deadline_ms = m->start_ms + QUEUE_DELIVERY_MS,
+		.done = on_copies_done,
+		.arg = m,
+	};
+	bool *wanted = find_wanted(m);
+
+	m->copies = copies_new(&settings);
+	for (size_t i = 0; i < m->plan->outgoing->n_recipients; i++) {
+		if (wanted[i])
+			copies_want(m->copies, i);
+	}
+	free(wanted);
+	copies_start(m->copies);
 }
 
 /* Who has seen a plan, in a bounce, cannot send another message with it. */
@@ -462,11 +557,45 @@ find_api(struct mail *m)
 	return NULL;
 }
 
+static bool
+find_transport(struct mail *m)
+{
+	struct outgoing *o = m->plan->outgoing;
+
+	o->route = o->route_id != NULL
+		       ? route_find(&m->config->routes, o->route_id)
+		       : NULL;
+	if (o->route != NULL && o->route->handoff == ROUTE_TRANSPORT)
+		return true;
+	log_error(m->plan->queue_id, "the route %s is no transport any more",
+		  o->route_id != NULL ? o->route_id : "");
+	refuse(m, 451, "4.3.5", "The route of this message leads elsewhere now");
+	return false;
+}
+
+/* False: nobody was called, and the refusal is set. */
+static bool
+hand_over(struct mail *m)
+{
+	const struct config_api *api;
+
+	if (is_to_transport(m)) {
+		if (!find_transport(m) || !choose_key(m))
+			return false;
+		send_copies(m);
+		return true;
+	}
+	api = find_api(m);
+	if (api == NULL || !choose_key(m))
+		return false;
+	call_api(m, api);
+	return true;
+}
+
 static void
 end(void *mail, struct lmtp_answer *a)
 {
 	struct mail *m = mail;
-	const struct config_api *api = NULL;
 
 	m->answer = a;
 	m->start_ms = clock_ms();
@@ -477,12 +606,8 @@ end(void *mail, struct lmtp_answer *a)
 		find_places(m);
 	if (!smtp_reply_is_set(&m->refusal))
 		read_body(m);
-	if (!smtp_reply_is_set(&m->refusal))
-		api = find_api(m);
-	if (api != NULL && choose_key(m)) {
-		call_api(m, api);
+	if (!smtp_reply_is_set(&m->refusal) && hand_over(m))
 		return;
-	}
 	log_refusal(m);
 	answer(m);
 }

@@ -323,8 +323,34 @@ answer_good(struct connection *c, const struct identity *id)
 	sasl_request_clear(&c->request);
 }
 
-/* Nothing of what was given as the key is logged: it may be somebody's
- * password. */
+static void
+answer_wrong(struct connection *c, enum metrics_auth why, const char *reason)
+{
+	log_info("sasl", "auth result=wrong " WHO_FORMAT " reason=\"%s\"",
+		 WHO(&c->request), reason);
+	count_failure(c, why);
+	fail(c, reason);
+}
+
+/* The key is good; is the user name? */
+static void
+answer_login(struct connection *c, struct identity *id)
+{
+	const struct sasl_limits *l = &c->sasl->limits;
+	const struct sasl_request *r = &c->request;
+	const char *why = NULL;
+
+	if (l->login != NULL)
+		why = l->login(l->login_arg, id, r->user, r->user_len,
+			       id->subaccount);
+	if (why == NULL)
+		answer_good(c, id);
+	else
+		answer_wrong(c, METRICS_AUTH_LOGIN, why);
+}
+
+/* Nothing of what was given as the key or the user name is logged: it may be
+ * somebody's password. */
 static void
 answer(struct connection *c, const struct ask *ask)
 {
@@ -332,15 +358,12 @@ answer(struct connection *c, const struct ask *ask)
 	const struct sasl_request *r = &c->request;
 
 	if (ask->status == KEY_GOOD && ask->id != NULL) {
-		answer_good(c, ask->id);
+		answer_login(c, ask->id);
 	} else if (ask->status == KEY_WRONG) {
-		log_info("sasl",
-			 "auth result=wrong " WHO_FORMAT " reason=\"%s\"",
-			 WHO(r), key_reason_text(ask->reason));
-		count_failure(c, metrics_auth_of(ask->reason));
 		auth_throttle_wrong(l->failures, r->client, l->auth_failures,
 				    ask->reason);
-		fail(c, key_reason_text(ask->reason));
+		answer_wrong(c, metrics_auth_of(ask->reason),
+			     key_reason_text(ask->reason));
 	} else {
 		log_warning("sasl",
 			    "auth result=unknown " WHO_FORMAT

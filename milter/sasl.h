@@ -3,8 +3,9 @@
  * sasl: the responder that Postfix's smtpd asks (smtpd_sasl_type = dovecot).
  *
  * One thread with an epoll loop serves every smtpd process. It never waits
- * for a key check: the answer is posted back to the loop. Good key: OK with
- * user=<account>:<keyid>. Wrong: FAIL with a reason (the client hears 535).
+ * for a key check: the answer is posted back to the loop. Good key and user
+ * name: OK with user=<account>:<keyid>, and "+" and the subaccount that the user
+ * name names. Wrong: FAIL with a reason (the client hears 535).
  * Cannot tell, or no answer within SASL_ANSWER_MS: the connection is closed,
  * which is the only way to a 454 (Postfix gives up by itself at 10 s): of
  * what FAIL can say Postfix 3.7 reads nothing but the reason.
@@ -16,10 +17,13 @@
 #ifndef TXM_MILTER_SASL_H
 #define TXM_MILTER_SASL_H
 
+#include <stddef.h>
+
 #define SASL_ANSWER_MS 8000
 /* smtpd processes that may be connected; one more is refused and logged. */
 #define SASL_CONNECTIONS_MAX 10000
 
+struct identity;
 struct key_check;
 struct metrics;
 struct rate_limit;
@@ -32,6 +36,11 @@ struct sasl_limits {
 				      * the address; NULL: no limit */
 	unsigned auth_failures;	 /* a minute, for each address; 0: no limit */
 	struct metrics *metrics; /* NULL: none */
+	/* The user name of a login whose key is good, as dialect_login(). NULL:
+	 * any name will do. */
+	const char *(*login)(void *arg, const struct identity *id,
+			     const char *user, size_t len, char *subaccount_r);
+	void *login_arg;
 };
 
 /* Takes a listening, non-blocking socket (owned from now on; closed at stop,

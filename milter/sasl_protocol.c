@@ -137,6 +137,8 @@ base64_decode(struct span in, char *dst, size_t *len_r)
 static enum sasl_verb
 refuse(struct sasl_request *r, const char *reason)
 {
+	explicit_bzero(r->user, sizeof(r->user));
+	r->user_len = 0;
 	explicit_bzero(r->secret, sizeof(r->secret));
 	r->secret_len = 0;
 	r->step = SASL_IDLE;
@@ -177,6 +179,18 @@ take_password(struct sasl_request *r, struct span password)
 	return SASL_CHECK;
 }
 
+/* False: it is too long. */
+static bool
+take_user(struct sasl_request *r, struct span user)
+{
+	if (user.len > SASL_USER_MAX)
+		return false;
+	memcpy(r->user, user.p, user.len);
+	r->user[user.len] = '\0';
+	r->user_len = user.len;
+	return true;
+}
+
 /* An empty authcid is let pass, although RFC 4616 wants one: clients that
  * have only a key leave it out. */
 static enum sasl_verb
@@ -193,7 +207,9 @@ take_plain(struct sasl_request *r, struct span message)
 	if (nul2 == NULL)
 		return refuse(r, "the response is not one of AUTH PLAIN, "
 				 "it must hold a user name and an API key");
-	if (nul1 - message.p > SASL_USER_MAX || nul2 - nul1 - 1 > SASL_USER_MAX)
+	if (nul1 - message.p > SASL_USER_MAX ||
+	    !take_user(
+		r, (struct span){ nul1 + 1, (size_t)(nul2 - nul1 - 1) }))
 		return refuse(r, "the user name is too long");
 	return take_password(
 	    r, (struct span){ nul2 + 1, (size_t)(end - nul2 - 1) });
@@ -202,7 +218,7 @@ take_plain(struct sasl_request *r, struct span message)
 static enum sasl_verb
 take_login_user(struct sasl_request *r, struct span user)
 {
-	if (user.len > SASL_USER_MAX)
+	if (!take_user(r, user))
 		return refuse(r, "the user name is too long");
 	r->step = SASL_LOGIN_PASSWORD;
 	r->prompt = password_prompt;

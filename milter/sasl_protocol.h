@@ -19,8 +19,8 @@
  * over-long response is refused as such. */
 #define SASL_LINE_MAX 16384
 #define SASL_SECRET_MAX 512
-/* The user name (and PLAIN's authorization identity) mean nothing here, but
- * they are bounded. RFC 4616 asks for at least 255. */
+/* The user name is for the dialect to judge; PLAIN's authorization identity
+ * means nothing. RFC 4616 asks for at least 255. */
 #define SASL_USER_MAX 512
 /* Room for any line that sasl_reply_*() writes, for a user of 255 bytes. */
 #define SASL_REPLY_MAX 320
@@ -49,6 +49,10 @@ struct sasl_request {
 	bool tls;	  /* "secured": after STARTTLS */
 	char client[64];  /* rip=: the SMTP client's address, or "unknown";
 			   * fit for a log line */
+	/* PLAIN's authentication identity or LOGIN's user name; any bytes. It
+	 * may be a key that was typed in the wrong place: never logged. */
+	char user[SASL_USER_MAX + 1];
+	size_t user_len;
 	char secret[SASL_SECRET_MAX + 1]; /* the password: an API key */
 	size_t secret_len;
 	const char *reason; /* REFUSE: for the client; static */
@@ -56,7 +60,7 @@ struct sasl_request {
 };
 
 /* Takes one line (without its LF, may hold NUL). A request that was refused
- * keeps id, mech, tls and client; its secret is gone. */
+ * keeps id, mech, tls and client; user and secret are gone. */
 enum sasl_verb sasl_line(struct sasl_request *r, const char *line, size_t len);
 
 /* Forgets the request; wipes its secret. */

@@ -7,10 +7,12 @@
 
 #include "auth_throttle.h"
 #include "config.h"
+#include "copy_arrival.h"
 #include "crypto.h"
 #include "handoff.h"
 #include "key_wait.h"
 #include "log.h"
+#include "login.h"
 #include "metrics.h"
 #include "need.h"
 #include "policy/account.h"
@@ -22,6 +24,7 @@
 #include "policy/message.h"
 #include "policy/outgoing.h"
 #include "policy/requeue.h"
+#include "policy/route.h"
 #include "services.h"
 #include "trial.h"
 
@@ -32,9 +35,11 @@ struct session {
 	char *user;		     /* who logged in, for this message */
 	char *client;		     /* where from; NULL: not known */
 	struct key_wait *key;	     /* the question whose message it is */
-	bool key_in_header;
-	unsigned throttled;  /* seconds: too many wrong keys from there */
-	struct trial *trial; /* the message is only tried */
+	bool key_in_header;	     /* it is about a key in the header */
+	bool headers_done;
+	unsigned throttled;	   /* seconds: too many wrong keys from there */
+	struct trial *trial;	   /* the message is only tried */
+	struct copy_arrival *copy; /* it is to be a copy of our own */
 };
 
 /* What is told of one message when it is over. */
@@ -66,8 +71,10 @@ session_reset(struct session *s)
 	s->user = NULL;
 	s->client = NULL;
 	s->key_in_header = false;
+	s->headers_done = false;
 	s->throttled = 0;
 	trial_free(&s->trial);
+	copy_arrival_free(&s->copy);
 }
 
 void
@@ -122,21 +129,69 @@ session_try(struct session *s, struct trial *t)
 }
 
 void
-session_recipient(struct session *s, const char *recipient)
+session_expect_copy(struct session *s)
+{
+	copy_arrival_free(&s->copy);
+	s->copy = copy_arrival_new();
+}
+
+void
+session_ask_login(struct session *s)
+{
+	if (s->message != NULL && s->user != NULL && s->key == NULL &&
+	    s->trial == NULL && s->copy == NULL)
+		s->key = key_wait_user(s->services->keys, s->user, s->client);
+}
+
+/* Who sends it, as far as that is known; NULL: not yet, or nobody. */
+static const struct account *
+known_account(const struct session *s)
+{
+	const struct identity *id;
+
+	if (s->trial != NULL)
+		return s->trial->account;
+	id = s->key != NULL ? key_wait_peek(s->key) : NULL;
+	return id != NULL ? id->account : NULL;
+}
+
+/* By the login: a key in a header that is still to come counts at the end. */
+static bool
+is_one_too_many(const struct session *s)
+{
+	const struct account *a = known_account(s);
+	unsigned max =
+	    a != NULL ? login_dialect(s->config, a)->recipients_max : 0;
+
+	return max > 0 && message_n_recipients(s->message) >= max;
+}
+
+bool
+session_recipient(struct session *s, const char *recipient, bool answered,
+		  struct smtp_reply *reply)
 {
 	char *addr;
 
 	if (s->message == NULL)
-		return;
+		return true;
+	if (answered && is_one_too_many(s)) {
+		smtp_reply_set(reply, 452, "4.5.3",
+			       "Too many recipients: a message can have %zu",
+			       message_n_recipients(s->message));
+		return false;
+	}
 	addr = bare_address(recipient);
 	message_recipient(s->message, addr);
 	free(addr);
+	return true;
 }
 
 void
 session_header(struct session *s, const char *name, const char *value)
 {
-	if (s->message != NULL)
+	if (s->copy != NULL)
+		copy_arrival_header(s->copy, name, value);
+	else if (s->message != NULL)
 		message_header(s->message, name, value, strlen(value));
 }
 
@@ -165,6 +220,8 @@ ask_by_header(struct session *s)
 		return false;
 	key = header_unfold(h->value, h->value_len, &len);
 	s->key_in_header = len > 0;
+	if (s->key_in_header)
+		key_wait_free(&s->key);
 	s->throttled = s->key_in_header ? throttle_wait(s) : 0;
 	if (s->key_in_header && s->throttled == 0)
 		s->key = key_wait_key(s->services->keys, key, len, s->client);
@@ -173,20 +230,77 @@ ask_by_header(struct session *s)
 	return s->key_in_header;
 }
 
+/* Does a route of the account go by a transport? a NULL: any that there is. */
+static bool
+may_go_by_transport(const struct config *c, const struct account *a)
+{
+	for (size_t i = 0; a == NULL && i < c->routes.n; i++) {
+		if (c->routes.v[i]->handoff == ROUTE_TRANSPORT)
+			return true;
+	}
+	for (size_t i = 0; a != NULL && i < a->n_routes; i++) {
+		const struct route *r = route_find(&c->routes, a->routes[i].id);
+
+		if (r != NULL && r->handoff == ROUTE_TRANSPORT)
+			return true;
+	}
+	return false;
+}
+
+/* A new HTML part is put in the place of the old one. */
+static unsigned
+wants_of(const struct dialect *d, bool by_transport)
+{
+	return d->body_wants |
+	       (by_transport && !d->html_only ? BODY_WANT_RAW : 0);
+}
+
+/* The dialect is known when the account is; else it may be any. */
+static unsigned
+body_wants(const struct session *s)
+{
+	const struct account *a = known_account(s);
+	bool by_transport = may_go_by_transport(s->config, a);
+	const struct dialect *d;
+	struct smtp_reply refusal;
+	unsigned wants = 0;
+
+	if (a != NULL) {
+		d = dialect_of(login_dialect(s->config, a), s->message,
+			       &refusal);
+		return d != NULL ? wants_of(d, by_transport) : 0;
+	}
+	for (size_t i = 0; dialects[i] != NULL; i++) {
+		if (dialects[i]->choose == NULL)
+			wants |= wants_of(dialects[i], by_transport);
+	}
+	return wants;
+}
+
+/* True when somebody may be who sends it. */
+static bool
+has_sender(const struct session *s)
+{
+	return s->trial != NULL || s->key != NULL;
+}
+
 void
 session_headers_done(struct session *s)
 {
-	if (s->message == NULL || s->key != NULL || s->trial != NULL ||
-	    s->throttled > 0 || ask_by_header(s))
+	if (s->message == NULL || s->headers_done || s->copy != NULL)
 		return;
-	if (s->user != NULL)
-		s->key = key_wait_user(s->services->keys, s->user, s->client);
+	s->headers_done = true;
+	if (s->trial == NULL && !ask_by_header(s))
+		session_ask_login(s);
+	if (has_sender(s))
+		message_want(s->message, body_wants(s));
 }
 
 bool
 session_body(struct session *s, const char *data, size_t len)
 {
-	return s->message == NULL || message_body(s->message, data, len);
+	return s->message == NULL || s->copy != NULL ||
+	       message_body(s->message, data, len);
 }
 
 static void
@@ -212,6 +326,23 @@ refuse_throttled(struct session *s, const char *where, struct smtp_reply *reply)
 	return false;
 }
 
+/* A key in the header comes without the user name that was issued with it. */
+static bool
+take_identity(struct session *s, const struct identity *id,
+	      struct smtp_reply *reply)
+{
+	if (s->key_in_header && id->login[0] != '\0') {
+		metrics_auth_failed(s->services->metrics, METRICS_AUTH_LOGIN);
+		smtp_reply_set(reply, 535, "5.7.8",
+			       "%s: this API key was issued with a user name, "
+			       "log in with both",
+			       s->config->dialect->key_header);
+		return false;
+	}
+	message_set_subaccount(s->message, id->subaccount);
+	return true;
+}
+
 /* Whose message it is. False: the reply is set. */
 static bool
 identify(struct session *s, struct identity **identity_r,
@@ -230,7 +361,7 @@ identify(struct session *s, struct identity **identity_r,
 			      s->config->check_timeout_ms, &reason,
 			      identity_r)) {
 	case KEY_GOOD:
-		return true;
+		return take_identity(s, *identity_r, reply);
 	case KEY_WRONG:
 		refuse_key(s, where, reason, reply);
 		return false;
@@ -241,16 +372,6 @@ identify(struct session *s, struct identity **identity_r,
 			       "%s: the API key cannot be checked now", where);
 		return false;
 	}
-}
-
-static const struct dialect *
-choose_dialect(const struct session *s, const struct account *a)
-{
-	const struct dialect *d = NULL;
-
-	if (a != NULL && a->dialect != NULL)
-		d = dialect_find(a->dialect);
-	return d != NULL ? d : s->config->dialect;
 }
 
 static const char *
@@ -383,6 +504,14 @@ session_end(struct session *s, const char *queue_id,
 			       "No message is open");
 		return;
 	}
+	/* What drains may have begun it. */
+	if (s->copy != NULL) {
+		outcome_r->edits =
+		    copy_arrival_end(s->copy, s->services->seal, s->message,
+				     queue_id, &outcome_r->reply);
+		session_reset(s);
+		return;
+	}
 	if (atomic_load(&s->services->draining)) {
 		smtp_reply_set(&outcome_r->reply, 451, "4.3.2",
 			       "The relay takes no new mail now");
@@ -393,7 +522,7 @@ session_end(struct session *s, const char *queue_id,
 	session_headers_done(s);
 	known = identify(s, &id, &t.reply);
 	t.identity = id;
-	t.dialect = choose_dialect(s, id != NULL ? id->account : NULL);
+	t.dialect = login_dialect(s->config, id != NULL ? id->account : NULL);
 	log_forged(s, queue_id);
 	if (known)
 		judge_and_hand_over(s, &t, &verdict);
@@ -414,9 +543,10 @@ session_end_trial(struct session *s, struct dynbuf *out)
 
 	if (t == NULL || s->message == NULL)
 		return false;
-	d = choose_dialect(s, t->account);
+	d = login_dialect(s->config, t->account);
 	judge(s->message, t->account, d, &s->config->routes, &verdict);
-	trial_write(t, s->config, verdict.dialect ? verdict.dialect : d, s->message, &verdict, out);
+	trial_write(t, s->config, verdict.dialect ? verdict.dialect : d,
+		    s->message, &verdict, out);
 	verdict_clear(&verdict);
 	session_reset(s);
 	return true;

@@ -31,12 +31,24 @@ void session_free(struct session **s);
 void session_mail(struct session *s, const char *sender, const char *user,
 		  const char *client);
 
+/* Asks about the login, without waiting: before the first recipient. */
+void session_ask_login(struct session *s);
+
+/* The message that has just begun comes by the service for copies
+ * (copy_arrival.h). */
+void session_expect_copy(struct session *s);
+
 /* The message that begins after this is only tried (trial.h). Takes t. */
 void session_try(struct session *s, struct trial *t);
-void session_recipient(struct session *s, const char *addr);
+
+/* answered: whether the client can be told now that it is one too many (else
+ * reply may be NULL). False: it is, and does not count; the reply is set. */
+bool session_recipient(struct session *s, const char *addr, bool answered,
+		       struct smtp_reply *reply);
 void session_header(struct session *s, const char *name, const char *value);
 
-/* The headers are complete: asks whose message it is, without waiting. */
+/* The headers are complete: asks whose message it is, without waiting, and says
+ * what of the body is needed. */
 void session_headers_done(struct session *s);
 
 /* True when no later byte can matter. */

@@ -611,7 +611,12 @@ account_choose_route(const struct account *a, const char *named,
 	if (route != NULL)
 		return route;
 	list_routes(a, list, sizeof(list));
-	if (named == NULL)
+	if (header == NULL)
+		smtp_reply_set(refusal, 550, "5.7.1",
+			       "This account has several routes and no "
+			       "default: %s",
+			       list);
+	else if (named == NULL)
 		smtp_reply_set(refusal, 550, "5.6.0",
 			       "%s: this account has several routes, name "
 			       "one: %s",

@@ -128,7 +128,7 @@ const struct account_route *account_default_route(const struct account *a);
  *                    lists them
  *   no route at all  550
  * Returns the route (owned by the account), or NULL and the refusal, which
- * names the header `header`.
+ * names the header `header`; NULL: there is none that could name a route.
  */
 const struct account_route *account_choose_route(const struct account *a,
 						 const char *named,

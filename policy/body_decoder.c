@@ -140,6 +140,5 @@ body_decoder_add(struct body_decoder *d, const char *data, size_t len,
 bool
 body_decoder_end(struct body_decoder *d, struct dynbuf *out)
 {
-	return d->encoding != MIME_BASE64 || d->padded ||
-	       body_decoder_add(d, "=", 1, out);
+	return d->encoding != MIME_BASE64 || body_decoder_add(d, "=", 1, out);
 }

@@ -31,6 +31,7 @@ static const struct sign {
 	/* A login, with which the mail may be any provider's. */
 	{ "X-Auth-APIKey", KEY, "emaildelivery" },
 	{ "X-Mailgun-Tag", GROUP, "campaignmonitor" },
+	{ "X-Mailgun-Campaign-Id", GROUP, "campaignmonitor" },
 	{ "X-Mailjet-Campaign", GROUP, "campaignmonitor" },
 	{ "X-MC-Tags", GROUP, "campaignmonitor" },
 	{ "X-PM-Tag", GROUP, "campaignmonitor" },

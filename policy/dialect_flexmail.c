@@ -100,14 +100,32 @@ add_metadata(struct outgoing *o, const char *key, const char *value)
 	o->metadata = all;
 }
 
+/* No value is taken for a key: its quotes are escaped. */
+static bool
+has_metadata(const struct outgoing *o, const char *key)
+{
+	DYNBUF_AUTO member;
+
+	dynbuf_init(&member, strlen(key) + 4);
+	if (!dynbuf_addf(&member, "\"%s\":", key))
+		abort();
+	return o->metadata != NULL &&
+	       strstr(o->metadata, member.data) != NULL;
+}
+
+/* Clients write names of headers in their own way: of order_id, nodemailer
+ * makes Order_id and Ruby's mail order-id. No key has a capital or a hyphen,
+ * so it is clear what is meant. */
 static char *
-lower(const char *s)
+key_meant(const char *s)
 {
 	char *key = standard_copy(s);
 
 	for (char *p = key; *p != '\0'; p++) {
 		if (*p >= 'A' && *p <= 'Z')
 			*p += 'a' - 'A';
+		else if (*p == '-')
+			*p = '_';
 	}
 	return key;
 }
@@ -142,18 +160,16 @@ read_value(struct reading *r, const char *name, const char *key,
 		return standard_refuse(
 		    r, name, "a metadata value has 1 to 80 characters");
 	o->asked[FEATURE_METADATA] = METADATA_FAMILY;
-	if (o->message_id == NULL || strcmp(key, MESSAGE_ID_KEY) != 0)
+	if (!has_metadata(o, key))
 		add_metadata(o, key, value);
 	return true;
 }
 
-/* Clients write names of headers in their own way: nodemailer makes Order_id
- * of order_id. */
 static bool
 read_metadata(struct reading *r, const char *name, const char *value,
 	      size_t len)
 {
-	char *key = lower(name + strlen(METADATA));
+	char *key = key_meant(name + strlen(METADATA));
 	bool ok = read_value(r, name, key, value, len);
 
 	free(key);

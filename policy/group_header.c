@@ -63,18 +63,34 @@ group_header_list(struct reading *r, const char *name, const char *value,
 	return true;
 }
 
+/* Whatever it is, there is no other to look at. */
+static bool
+take_first(void *arg, const char *s, const struct json_object *item)
+{
+	const char **first = arg;
+
+	(void)item;
+	*first = s;
+	return false;
+}
+
 bool
 group_header_json(struct reading *r, const char *name, const char *value,
 		  size_t len)
 {
 	char *text = text_of(r, value, len);
-	char *first = NULL;
+	struct json_object *o = NULL;
+	const char *first = NULL;
+	char error[64];
 
 	if (text != NULL)
-		first = json_get_first(text, strlen(text), "category");
+		o = json_object_parse(text, strlen(text), error, sizeof(error));
+	if (o != NULL &&
+	    json_object_string(o, "category", &first) == JSON_OTHER_TYPE)
+		(void)json_object_array(o, "category", take_first, &first);
 	if (first != NULL)
 		set_group(r->outgoing, name, first, strlen(first));
-	free(first);
+	json_object_free(&o);
 	free(text);
 	return true;
 }

@@ -15,7 +15,9 @@ html_is_space(char c)
 bool
 html_is(const char *s, size_t len, const char *name)
 {
-	return strlen(name) == len && strncasecmp(s, name, len) == 0;
+	/* Most are told apart by their first letter. */
+	return len > 0 && (s[0] | 0x20) == name[0] && strlen(name) == len &&
+	       strncasecmp(s, name, len) == 0;
 }
 
 static bool
@@ -240,6 +242,17 @@ take_bogus(struct html_scan *s, struct html_token *t)
 		take(s, t, HTML_NOTHING, close + 1);
 }
 
+/* Bytes of the end of a comment at p, which is a dash; 0: it is none. */
+static size_t
+comment_end_len(const char *p, const char *end)
+{
+	size_t left = (size_t)(end - p);
+
+	if (left >= 3 && memcmp(p, "-->", 3) == 0)
+		return 3;
+	return left >= 4 && memcmp(p, "--!>", 4) == 0 ? 4 : 0;
+}
+
 /* Where a comment ends whose text begins at p; NULL: nowhere. */
 static const char *
 comment_end(const char *p, const char *end)
@@ -248,12 +261,11 @@ comment_end(const char *p, const char *end)
 		return p + 1;
 	if (end - p > 1 && p[0] == '-' && p[1] == '>')
 		return p + 2;
-	while ((p = memmem(p, (size_t)(end - p), "--", 2)) != NULL) {
-		if (end - p > 2 && p[2] == '>')
-			return p + 3;
-		if (end - p > 3 && p[2] == '!' && p[3] == '>')
-			return p + 4;
-		p++;
+	for (; (p = memchr(p, '-', (size_t)(end - p))) != NULL; p++) {
+		size_t n = comment_end_len(p, end);
+
+		if (n > 0)
+			return p + n;
 	}
 	return NULL;
 }

@@ -234,17 +234,6 @@ put_text(struct reader *r, const char *s, size_t len, enum references refs)
 
 /* --- links --------------------------------------------------------------- */
 
-/* Columns of valid UTF-8. */
-static size_t
-columns_of(const char *s, size_t len)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < len; i++)
-		n += ((unsigned char)s[i] & 0xc0) != 0x80;
-	return n;
-}
-
 static void
 begin_link(struct reader *r, const struct html_attr *href)
 {
@@ -282,7 +271,7 @@ end_link(struct reader *r)
 	dynbuf_init(&shown, LINK_TEXT_ROOM + 2);
 	if (r->link.href != NULL && (has_text || r->link.image) &&
 	    shown_url(r, &shown, has_text)) {
-		columns = columns_of(shown.data, shown.len);
+		columns = utf8_count(shown.data, shown.len);
 		if (has_text)
 			text_fill_attach(&r->fill, shown.data, shown.len,
 					 columns);

@@ -224,23 +224,6 @@ json_get_string(const char *text, size_t len, const char *name, char *dst,
 	return true;
 }
 
-char *
-json_get_first(const char *text, size_t len, const char *name)
-{
-	json_auto_t *root = load(text, len, 0);
-	const json_t *value = json_object_get(root, name);
-	char *first;
-
-	if (json_is_array(value))
-		value = json_array_get(value, 0);
-	if (!json_is_string(value))
-		return NULL;
-	first = strdup(json_string_value(value));
-	if (first == NULL)
-		abort();
-	return first;
-}
-
 /* Never made: a json_t under a name that headers can know. */
 static struct json_object *
 wrap(json_t *json)

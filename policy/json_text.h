@@ -116,10 +116,6 @@ bool json_object_has_only(const struct json_object *o, const char *const *names,
 bool json_get_string(const char *text, size_t len, const char *name, char *dst,
 		     size_t size);
 
-/* The same, of any length and free(); of an array its first item, which must be
- * a string. NULL: there is none. */
-char *json_get_first(const char *text, size_t len, const char *name);
-
 /* A string member for a person to read: made safe, and cut when too long
  * (smtp_reply_safe_text). */
 bool json_get_words(const char *text, size_t len, const char *name, char *dst,

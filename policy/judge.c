@@ -78,6 +78,20 @@ can_go(const struct outgoing *o, struct smtp_reply *reply)
 		r->format->fits(o, reply));
 }
 
+/* Who could not be told at RCPT is told now. */
+static bool
+is_few(const struct message *m, const struct dialect *d,
+       struct smtp_reply *reply)
+{
+	if (d->recipients_max == 0 ||
+	    message_n_recipients(m) <= d->recipients_max)
+		return true;
+	smtp_reply_set(reply, 550, "5.5.3",
+		       "More than %u recipients; a message can have so many",
+		       d->recipients_max);
+	return false;
+}
+
 void
 judge(struct message *m, const struct account *account,
       const struct dialect *dialect, const struct route_list *routes,
@@ -102,6 +116,8 @@ judge(struct message *m, const struct account *account,
 	if (dialect == NULL)
 		return;
 	v->dialect = dialect;
+	if (!is_few(m, dialect, &v->reply))
+		return;
 	v->outgoing = outgoing_new();
 	if (!dialect_read(dialect, m, account, v->outgoing, &v->reply) ||
 	    !may_send(account, v->outgoing, &v->reply)) {

@@ -500,12 +500,6 @@ requeue_needs_copies(const struct outgoing *o)
 	return o->n_recipients > 1 && (requeue_is_tracked(o) || has_token(o));
 }
 
-unsigned
-requeue_body_wants(const struct dialect *d)
-{
-	return d->html_only ? 0 : BODY_WANT_RAW;
-}
-
 /* What changes of the body. False: nothing. */
 static bool
 plan_body(struct leaving *l)

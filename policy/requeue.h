@@ -66,7 +66,8 @@ struct requeue_as {
 };
 
 /* For the transport of o->route, which is set; m was judged, o is what came of
- * it. Appends to e. False: refusal set. */
+ * it. Of the body m must have kept its bytes (BODY_WANT_RAW) unless the dialect
+ * sends HTML only. Appends to e. False: refusal set. */
 bool requeue_to_transport(const struct message *m, const struct dialect *d,
 			  const struct outgoing *o, const struct requeue_as *as,
 			  struct edits *e, struct smtp_reply *refusal);
@@ -80,10 +81,6 @@ bool requeue_is_tracked(const struct outgoing *o);
 const struct outgoing_recipient *
 requeue_tracked_as(const struct outgoing *o,
 		   const struct outgoing_recipient *recipient);
-
-/* What must be kept of the body of a message for a transport, beside what its
- * dialect wants: a set of enum body_want. */
-unsigned requeue_body_wants(const struct dialect *d);
 
 /* How many headers the client sent that look like ours. */
 unsigned requeue_forged(const struct message *m);

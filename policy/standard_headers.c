@@ -200,7 +200,7 @@ bool
 standard_route(struct reading *r)
 {
 	const struct account_route *route =
-	    account_choose_route(r->account, NULL, "Route", r->refusal);
+	    account_choose_route(r->account, NULL, NULL, r->refusal);
 
 	if (route == NULL)
 		return false;

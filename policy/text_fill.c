@@ -36,17 +36,21 @@ add(struct text_fill *f, const char *s, size_t n)
 	(void)dynbuf_add(f->out, s, n);
 }
 
-/* The blanks at the end of the line. */
+/* Where the blanks before `at` begin. */
+static size_t
+skip_blanks_back(const struct text_fill *f, size_t at)
+{
+	const char *data = f->out->data;
+
+	while (at > f->begin && (data[at - 1] == ' ' || data[at - 1] == '\t'))
+		at--;
+	return at;
+}
+
 static void
 trim(struct text_fill *f)
 {
-	const struct dynbuf *b = f->out;
-	size_t len = b->len;
-
-	while (len > f->begin &&
-	       (b->data[len - 1] == ' ' || b->data[len - 1] == '\t'))
-		len--;
-	dynbuf_truncate(f->out, len);
+	dynbuf_truncate(f->out, skip_blanks_back(f, f->out->len));
 }
 
 /* What the next line begins with: of the first n levels. */
@@ -146,6 +150,7 @@ move_down(struct text_fill *f)
 	}
 	if (dynbuf_room(f->out, n) == NULL)
 		return;
+	f->gap_at = skip_blanks_back(f, f->gap_at);
 	memmove(f->out->data + f->gap_at + n, f->out->data + f->word_at, word);
 	memcpy(f->out->data + f->gap_at, lead, n);
 	f->out->len = f->gap_at + n + word;

@@ -33,7 +33,6 @@ class Client:
     utf8      it can use SMTPUTF8
     inline    it can send images that the HTML shows
     explains  its error quotes the server
-    raw       it sends headers as it is given them
     escapes   a quote in the name of a file is no harm to it
     """
     name: str
@@ -45,7 +44,6 @@ class Client:
     utf8: bool = False
     inline: bool = True
     explains: bool = True
-    raw: bool = False
     escapes: bool = True
 
     def missing(self):
@@ -148,7 +146,7 @@ CLIENTS = (
     Client("go_smtp", ("{work}/go_smtp",), ("go", "version"),
            build=("go", "build", "-o", "{work}/go_smtp", "{here}/go_smtp.go"),
            trust="SSL_CERT_FILE", utf8=True),
-    _front("curl", utf8=True, explains=False, raw=True),
-    _front("msmtp", raw=True),
-    _front("swaks", inline=False, raw=True, escapes=False),
+    _front("curl", utf8=True, explains=False),
+    _front("msmtp"),
+    _front("swaks", inline=False, escapes=False),
 )

@@ -215,10 +215,13 @@ def test_two_transports(routed, key, sinks):
                     x_transactional_tag="t", x_other="1").code == 250
     routed.postfix.deliver_all()
     assert routed.api.calls("send") == []
-    [a], [b] = sinks[0].messages, sinks[1].messages
-    assert sorted(a.recipients) == sorted(b.recipients) == sorted(RCPTS)
+    [a], copies = sinks[0].messages, sinks[1].messages
+    assert sorted(a.recipients) == sorted(RCPTS)
+    assert sorted(c.recipients for c in copies) == [[r] for r in sorted(RCPTS)]
     assert a.sender == SENDER
-    token = re.fullmatch(r"b\+([0-9a-f]{32})@bounces\.example", b.sender)[1]
+    b = copies[0]
+    tokens = {re.fullmatch(r"b\+([0-9a-f]{32})@bounces\.example", c.sender)[1]
+              for c in copies}
     headers, body = headers_of(a)
     assert body.strip() == mail.HTML.encode()
     assert headers["Subject"] == "Your order"
@@ -228,11 +231,15 @@ def test_two_transports(routed, key, sinks):
         "Received", "From", "To", "Subject", "Reply-To", "Content-Type",
         "Date", "Message-ID", "MIME-Version"}
     headers, body = headers_of(b)
+    assert body.strip() == mail.HTML.encode()
     assert headers["X-Pool"] == "two: b"
     assert "Reply-To" not in headers and "X-Other" not in headers
-    assert f"submission={token}" in routed.daemon.log()
+    assert len(tokens) == 3
+    for token in tokens:
+        assert f"submission_key={token}" in routed.daemon.log()
     # Nothing of ours.
-    assert b"txmilter" not in (a.data + b.data).lower()
+    assert b"txmilter" not in b"".join(
+        m.data for m in (a, *copies)).lower()
 
 
 def test_transport_without_a_next_hop(routed, key):

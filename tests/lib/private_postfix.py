@@ -174,7 +174,8 @@ class PrivatePostfix:
         def replace(match):
             self.ports[match[1]] = net.free_port()
             return f"127.0.0.1:{self.ports[match[1]]} inet"
-        return re.sub(r"^(\d+)\s+inet\b", replace, services, flags=re.M)
+        return re.sub(r"^(?:127\.0\.0\.1:)?(\d+)\s+inet\b", replace, services,
+                      flags=re.M)
 
     def _mount(self, size):
         self._command("mount", "-t", "tmpfs", "-o", f"size={size},mode=755",

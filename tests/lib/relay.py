@@ -33,8 +33,9 @@ class Relay:
         self.postfix = PrivatePostfix(self.dir / "postfix", substitute,
                                       **(postfix or {}))
         self.postfix.make_socket_directory(USER)
-        self.daemon = Daemon(self.dir / "txmilter", self.postfix.sockets,
-                             self.api.url, **config)
+        self.daemon = Daemon(
+            self.dir / "txmilter", self.postfix.sockets, self.api.url,
+            resubmit=f"inet:{self.postfix.port('10027')}@127.0.0.1", **config)
         self.secrets = set()
 
     def start(self):

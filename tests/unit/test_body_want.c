@@ -253,6 +253,8 @@ static const struct row rows[] = {
 	  "{attachment-1.csv|text/csv||}[1]" },
 	{ "a type that is none", ALL, MIXED, P("pdf") "1" END,
 	  "{attachment-1.bin|application/octet-stream||}[1]" },
+	{ "a type with 8-bit letters", ALL, MIXED, P("a\xe9/b\xe9") "1" END,
+	  "{attachment-1.bin|application/octet-stream||}[1]" },
 	{ "an unknown type", ALL, MIXED, P("x/Y") "1" END,
 	  "{attachment-1.bin|x/y||}[1]" },
 	{ "an unknown text", ALL, MIXED, P("text/css") "1" END,
@@ -277,6 +279,12 @@ static const struct row rows[] = {
 	{ "base64, and then something else", ALL, MIXED,
 	  PH("a/b", CTE "base64") "YQ==" NL NL "-- " NL "a footer ZGVm" END,
 	  "{attachment-1.bin|a/b||}[a]" },
+	{ "and the next part is read from its beginning", ALL, MIXED,
+	  PH("a/b", CTE "base64") "YQ== #" NL PH(
+	      "a/b", CTE "base64") "!YWI=" NL PH("a/b",
+						 CTE "base64") "#YWJj" END,
+	  "{attachment-1.bin|a/b||}[a] {attachment-2.bin|a/b||}[ab] "
+	  "{attachment-3.bin|a/b||}[abc]" },
 	{ "base64 with garbage in it", ALL, MIXED,
 	  PH("a/b", CTE "base64") "Y!WJ-j" NL "_ZGVm" END,
 	  "{attachment-1.bin|a/b||}[abcdef]" },

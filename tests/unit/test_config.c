@@ -23,7 +23,8 @@
 
 #define API "[api esp]\nurl = https://esp.example/api\n"
 #define TEN "1234567890"
-#define THE_DIALECTS "emaildelivery, flexmail, campaignmonitor"
+#define THE_DIALECTS \
+	"auto, emaildelivery, flexmail, campaignmonitor, sparkpost"
 #define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 
 static char path[64];

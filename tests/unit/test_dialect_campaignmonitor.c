@@ -318,7 +318,14 @@ test_body(void **state)
 
 /* --- addresses and the rest ---------------------------------------------- */
 
+#define R5(x) x "1@x " x "2@x " x "3@x " x "4@x " x "5@x "
+#define R24 R5("a") R5("b") R5("c") R5("d") "e1@x e2@x e3@x e4@x"
+
 static const struct dialect_row addresses[] = {
+	{ "25 recipients over To, CC and BCC; one more", M,
+	  .rcpts = R24 " e5@x e6@x",
+	  .refusal = "550 5.5.3 More than 25 recipients; a message can have so "
+		     "many" },
 	{ "From with a name", M,
 	  .want = "from_name: Shop\nfrom_email: shop@example.com" },
 	{ "From without a name", "From: shop@example.com\n",
@@ -344,6 +351,8 @@ static const struct dialect_row addresses[] = {
 	  .want = "to: r@example.com (Joe)\nto: a@example.com ()\n"
 		  "to: c@example.com ()\ncc: Ann <a@example.com>",
 	  .lacks = "header Bcc" },
+	{ "25 recipients", M, .rcpts = R24 " e5@x",
+	  .want = "to: a1@x ()\nto: e5@x ()" },
 	{ "Subject and Reply-To",
 	  F "Subject: =?utf-8?Q?=C3=A9?=\nReply-To: Ann <a@example.com>\n",
 	  .want = "subject: \xc3\xa9\nreply_to: Ann <a@example.com>" },

@@ -113,8 +113,15 @@ static const struct dialect_row metadata[] = {
 	  .refusal = BAD_VALUE("a") },
 	{ "an empty value", M META "a:\n", .refusal = BAD_VALUE("a") },
 	{ "no key", M META ": 1\n", .refusal = BAD_KEY("") },
-	{ "a hyphen in the key", M META "order-id: 1\n",
-	  .refusal = BAD_KEY("order-id") },
+	{ "the key as Ruby's mail writes it", M META "order-id: 1\n",
+	  .want = "metadata: {\"order_id\":\"1\"}" },
+	{ "the first of two ways to write a key",
+	  M META "a-b: 1\n" META "a_b: 2\n" META "b: \"a_b\":\n",
+	  .want = "metadata: {\"a_b\":\"1\",\"b\":\"\\\"a_b\\\":\"}" },
+	{ "a value that looks like a key", M META "b: \"a\":\n" META "a: 1\n",
+	  .want = "metadata: {\"b\":\"\\\"a\\\":\",\"a\":\"1\"}" },
+	{ "a hyphen at the end of the key", M META "order-: 1\n",
+	  .refusal = BAD_KEY("order-") },
 	{ "a dot in the key", M META "order.id: 1\n",
 	  .refusal = BAD_KEY("order.id") },
 	{ "_ before the key", M META "_id: 1\n", .refusal = BAD_KEY("_id") },
@@ -334,8 +341,8 @@ static const struct dialect_row addresses[] = {
 	  .lacks = "header" },
 	{ "the account's route", M, .want = "route_id: r1" },
 	{ "several routes and no default", M, .n_routes = 2,
-	  .refusal = "550 5.6.0 Route: this account has several routes, name "
-		     "one: r1, r2" },
+	  .refusal = "550 5.7.1 This account has several routes and no "
+		     "default: r1, r2" },
 };
 
 static void
@@ -346,6 +353,32 @@ test_addresses(void **state)
 }
 
 /* --- the table ----------------------------------------------------------- */
+
+/* User name and password are issued as a pair. */
+static void
+test_login(void **state)
+{
+	static const struct {
+		const char *user, *expected;
+		bool ok;
+	} v[] = {
+		{ "acme", "acme", true }, { "acme", NULL, true },
+		{ "", NULL, true },	  { "Acme", "acme", false },
+		{ "acm", "acme", false }, { "acmee", "acme", false },
+		{ "", "acme", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		char subaccount[SUBACCOUNT_MAX + 1] = "x";
+		const char *why =
+		    dialect_login(&dialect_flexmail, v[i].user,
+				  strlen(v[i].user), v[i].expected, subaccount);
+
+		if ((why == NULL) != v[i].ok || subaccount[0] != '\0')
+			fail_msg("%s, %s: %s", v[i].user, v[i].expected, why);
+	}
+}
 
 static void
 test_table(void **state)
@@ -375,6 +408,7 @@ main(void)
 		cmocka_unit_test(test_tracking),
 		cmocka_unit_test(test_body),
 		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_login),
 		cmocka_unit_test(test_table),
 	};
 

@@ -145,8 +145,9 @@ test_headers(void **state)
 
 	(void)state;
 	for (size_t d = 0; dialects[d] != NULL; d++) {
-		for (const struct header_rule *r = dialects[d]->rules; r->name;
-		     r++) {
+		const struct header_rule *r = dialects[d]->rules;
+
+		for (; r != NULL && r->name != NULL; r++) {
 			g_autofree char *want =
 			    g_strdup_printf(".It Cm %s\n", r->name);
 
@@ -174,6 +175,9 @@ test_bounds(void **state)
 		{ "a part's header", MIME_PART_HEADER_MAX, " bytes" },
 		{ "a Content-Type", MIME_FIELD_MAX, " bytes" },
 		{ "the text that is sent", BODY_KEPT_MAX, " bytes" },
+		{ "attachments together", BODY_FILES_MAX, " bytes" },
+		{ "a whole body that is kept", BODY_RAW_MAX, " bytes" },
+		{ "a Content-ID", BODY_CONTENT_ID_MAX, " bytes" },
 		{ "addresses in a header", ADDRESS_LIST_MAX, "" },
 	};
 	g_autofree char *page = read_page("man/txmilter-headers.7");

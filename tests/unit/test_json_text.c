@@ -245,46 +245,6 @@ test_get_string(void **state)
 static const struct {
 	const char *name;
 	const char *text;
-	const char *want; /* NULL: none */
-} firsts[] = {
-	{ "a string", "{\"a\":\"xyz\"}", "xyz" },
-	{ "an empty string", "{\"a\":\"\"}", "" },
-	{ "the first of an array", "{\"a\":[\"x\",\"y\"]}", "x" },
-	{ "of an array of more than strings", "{\"a\":[\"x\",1]}", "x" },
-	{ "beside a number too large", "{\"b\":98765432109876543210,"
-				       "\"a\":\"x\"}",
-	  "x" },
-	{ "escapes", "{\"a\":[\"\\u00e9\\n\"]}", "\xc3\xa9\n" },
-	{ "an array of nothing", "{\"a\":[]}", NULL },
-	{ "an array that begins with a number", "{\"a\":[1,\"x\"]}", NULL },
-	{ "an array in an array", "{\"a\":[[\"x\"]]}", NULL },
-	{ "an object", "{\"a\":{\"b\":\"x\"}}", NULL },
-	{ "a number", "{\"a\":1}", NULL },
-	{ "missing", "{\"b\":\"x\"}", NULL },
-	{ "NUL in it", "{\"a\":\"x\\u0000y\"}", NULL },
-	{ "no object", "[\"a\"]", NULL },
-	{ "not JSON", "a=x", NULL },
-	{ "nothing", "", NULL },
-};
-
-static void
-test_get_first(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < sizeof(firsts) / sizeof(firsts[0]); i++) {
-		char *got = json_get_first(firsts[i].text,
-					   strlen(firsts[i].text), "a");
-
-		if ((got == NULL) != (firsts[i].want == NULL) ||
-		    (got != NULL && strcmp(got, firsts[i].want) != 0))
-			fail_msg("%s: %s", firsts[i].name, got);
-		free(got);
-	}
-}
-
-static const struct {
-	const char *name;
-	const char *text;
 	const char *want; /* in 12 bytes; NULL: none */
 } words[] = {
 	{ "there", "{\"a\":\"xyz\"}", "xyz" },
@@ -871,7 +831,6 @@ main(void)
 		cmocka_unit_test(test_add_member),
 		cmocka_unit_test(test_each),
 		cmocka_unit_test(test_get_string),
-		cmocka_unit_test(test_get_first),
 		cmocka_unit_test(test_get_words),
 		cmocka_unit_test(test_check_object),
 		cmocka_unit_test(test_check_nul),

@@ -265,6 +265,8 @@ struct seen {
 	char route[64];
 	char key_id[KEY_ID_LEN + 1];
 	char key[KEY_MAX + 1];
+	char login[KEYSTORE_LOGIN_MAX + 1];
+	char subaccount[SUBACCOUNT_MAX + 1];
 };
 
 static void
@@ -283,6 +285,8 @@ see(void *arg, enum key_status status, enum key_reason reason,
 	strcpy(seen->account, id->account->id);
 	strcpy(seen->key_id, id->key_id);
 	strcpy(seen->key, id->key);
+	strcpy(seen->login, id->login);
+	strcpy(seen->subaccount, id->subaccount);
 	if (id->account->n_routes > 0)
 		snprintf(seen->route, sizeof(seen->route), "%s",
 			 id->account->routes[0].name);
@@ -991,6 +995,8 @@ static const struct {
 	{ "acme:%s", KEY_GOOD },
 	{ "acme:%s+12", KEY_GOOD },
 	{ "acme:%s+Sub.a_b-c", KEY_GOOD },
+	{ "acme:%s+12345678901234567890123456789012", KEY_GOOD },
+	{ "acme:%s+123456789012345678901234567890123", KEY_WRONG },
 	{ "acme:%s+", KEY_WRONG },
 	{ "acme:%s+a b", KEY_WRONG },
 	{ "acme:%s+1+2", KEY_WRONG },
@@ -1101,6 +1107,26 @@ test_user_checked_again(void **state)
 	}
 }
 
+/* While the control plane is asked, the subaccount is kept. */
+static void
+test_subaccount_of_a_waiter(void **state)
+{
+	struct place *p = *state;
+	struct seen one, other;
+
+	start(p, true, TIMEOUT_MS);
+	know(p, KEY, TTL);
+	ask_user(p, "acme:%s+12", &one);
+	ask_user(p, "acme:%s", &other);
+	assert_int_equal(one.count + other.count, 0);
+	answer(p, &(struct reply)ROUTES);
+	answer(p, &(struct reply)ACCOUNT);
+	assert_int_equal(one.status, KEY_GOOD);
+	assert_string_equal(one.subaccount, "12");
+	assert_int_equal(other.status, KEY_GOOD);
+	assert_string_equal(other.subaccount, "");
+}
+
 static void
 test_user_name(void **state)
 {
@@ -1116,6 +1142,15 @@ test_user_name(void **state)
 	assert_string_equal(user, wanted);
 	ask_user(p, user, &seen);
 	check_seen("as told", &seen, KEY_GOOD, "acme", KEY);
+	assert_string_equal(seen.subaccount, "");
+	memset(id.subaccount, '7', SUBACCOUNT_MAX);
+	identity_user(&id, user);
+	fill_in(wanted, sizeof(wanted),
+		"acme:%s+77777777777777777777777777777777");
+	assert_string_equal(user, wanted);
+	ask_user(p, user, &seen);
+	check_seen("as told", &seen, KEY_GOOD, "acme", KEY);
+	assert_string_equal(seen.subaccount, id.subaccount);
 	account_free(&id.account);
 }
 
@@ -1301,6 +1336,24 @@ test_address(void **state)
 	know(p, KEY, 0);
 	ask_from(p, KEY, NULL, &seen);
 	check_reason("API", &seen, KEY_GOOD, KEY_REASON_NONE);
+}
+
+static void
+test_issued_login(void **state)
+{
+	struct place *p = *state;
+	char key[KEYSTORE_KEY_LEN + 1];
+	struct keystore_key k = make_local(p, true, key);
+	struct seen seen;
+
+	ask_from(p, key, INSIDE, &seen);
+	assert_int_equal(seen.status, KEY_GOOD);
+	assert_string_equal(seen.login, "");
+	strcpy(k.login, "shop-1");
+	assert_int_equal(keystore_put_key(p->local, &k), 0);
+	ask_from(p, key, INSIDE, &seen);
+	assert_int_equal(seen.status, KEY_GOOD);
+	assert_string_equal(seen.login, "shop-1");
 }
 
 /* Each change counts for the next question. */
@@ -1689,6 +1742,8 @@ main(void)
 		IN_PLACE(test_away_too_long),
 		IN_PLACE(test_users),
 		IN_PLACE(test_user_checked_again),
+		IN_PLACE(test_subaccount_of_a_waiter),
+		IN_PLACE(test_issued_login),
 		IN_PLACE(test_user_name),
 		IN_PLACE(test_refused),
 		IN_PLACE(test_refused_meanwhile),

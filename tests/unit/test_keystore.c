@@ -21,6 +21,7 @@
 
 #include "milter/store.h"
 #include "policy/account.h"
+#include "policy/dialect.h"
 #include "policy/dynbuf.h"
 #include "policy/json_text.h"
 
@@ -385,7 +386,56 @@ test_edit(void **state)
 	assert_int_equal(find(p, key), KEYSTORE_REFUSED);
 }
 
+static void
+test_login(void **state)
+{
+	struct place *p = *state;
+	struct keystore_key k = { .account = "acme", .created = NOW }, got;
+	char key[KEYSTORE_KEY_LEN + 1];
+
+	put_account(p, "acme", NULL);
+	memset(k.label, 'l', KEYSTORE_LABEL_MAX);
+	memset(k.login, 'u', KEYSTORE_LOGIN_MAX);
+	assert_int_equal(keystore_make(p->ks, &k, key), 0);
+	restart(p);
+	assert_int_equal(keystore_key(p->ks, k.key_id, &got), 1);
+	assert_string_equal(got.login, k.login);
+	assert_string_equal(got.label, k.label);
+	assert_string_equal(got.account, "acme");
+	assert_int_equal(
+	    keystore_set_status(p->ks, k.key_id, KEYSTORE_DISABLED), 1);
+	assert_int_equal(keystore_key(p->ks, k.key_id, &got), 1);
+	assert_string_equal(got.login, k.login);
+	strcpy(k.login, "a\nb");
+	assert_int_equal(keystore_put_key(p->ks, &k), -1);
+	k.login[0] = '\0';
+	assert_int_equal(keystore_put_key(p->ks, &k), 0);
+	assert_int_equal(keystore_key(p->ks, k.key_id, &got), 1);
+	assert_string_equal(got.login, "");
+}
+
 /* --- accounts ------------------------------------------------------------- */
+
+static void
+test_bounds_recipients(void **state)
+{
+	struct place *p = *state;
+	struct account *a = account_new("bounded");
+
+	put_account(p, "acme", NULL);
+	assert_false(keystore_bounds_recipients(p->ks));
+	a->dialect = strdup("nosuch");
+	assert_int_equal(keystore_put_account(p->ks, a, NULL), 0);
+	restart(p);
+	assert_false(keystore_bounds_recipients(p->ks));
+	free(a->dialect);
+	a->dialect = strdup("campaignmonitor");
+	assert_int_equal(keystore_put_account(p->ks, a, NULL), 0);
+	assert_true(keystore_bounds_recipients(p->ks));
+	restart(p);
+	assert_true(keystore_bounds_recipients(p->ks));
+	account_free(&a);
+}
 
 static void
 check_api_key(struct place *p, const char *key, const char *wanted)
@@ -877,6 +927,7 @@ test_each_account(void **state)
 #define ACME "{\"account\":\"acme\"}\n"
 #define TIMES "a time is not a number of seconds since 1970"
 #define NEITHER "neither account, nor key, nor sha256, or two of them"
+#define LOGIN "login is not at most 128 bytes of printable text"
 #define LABEL "label is not at most 128 bytes of printable text"
 #define TEN "0123456789"
 #define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
@@ -939,6 +990,16 @@ static const struct {
 	  "line 2: of is not an account's id" },
 	{ ACME "{\"key\":\"SECRET\",\"of\":\"acme\",\"expire\":5}", -1,
 	  "line 2: a member that a key does not have" },
+	{ ACME "{\"key\":\"SECRET\",\"of\":\"acme\",\"login\":\"" HUNDRED
+	       "0123456789012345678901234567\"}",
+	  2, NULL },
+	{ ACME "{\"key\":\"SECRET\",\"of\":\"acme\",\"login\":\"" HUNDRED
+	       "01234567890123456789012345678\"}",
+	  -1, "line 2: " LOGIN },
+	{ ACME "{\"key\":\"SECRET\",\"of\":\"acme\",\"login\":5}", -1,
+	  "line 2: " LOGIN },
+	{ ACME "{\"key\":\"SECRET\",\"of\":\"acme\",\"login\":\"a\\n\"}", -1,
+	  "line 2: " LOGIN },
 	{ ACME "{\"key\":\"SECRET\",\"of\":\"acme\",\"label\":5}", -1,
 	  "line 2: " LABEL },
 	{ ACME "{\"key\":\"SECRET\",\"of\":\"acme\",\"label\":\"a\\n\"}", -1,
@@ -1065,8 +1126,8 @@ test_export(void **state)
 	    "\"x.org\"],\"networks\":[\"::/0\"],\"rate\":\"1/1s\"}\n"
 	    "{\"account\":\"b\",\"routes\":[]}\n"
 	    "{\"sha256\":\"" HEX64 "\",\"of\":\"a\",\"label\":\"a \\\"b\\\"\","
-	    "\"status\":\"disabled\",\"created\":1,\"not_before\":2,"
-	    "\"expires\":3}\n"
+	    "\"login\":\"shop-1\",\"status\":\"disabled\",\"created\":1,"
+	    "\"not_before\":2,\"expires\":3}\n"
 	    "{\"sha256\":\"c" HEX64 "\",\"of\":\"b\",\"status\":\"enabled\"}\n";
 	struct place *p = *state;
 	DYNBUF_AUTO in, out, full;
@@ -1311,6 +1372,8 @@ main(void)
 		TEST(test_last_used_of_many),
 		TEST(test_each_key),
 		TEST(test_each_account),
+		TEST(test_login),
+		TEST(test_bounds_recipients),
 		TEST(test_import),
 		TEST(test_import_pieces),
 		TEST(test_import_again),

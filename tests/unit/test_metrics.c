@@ -409,6 +409,7 @@ test_auth_failures(void **state)
 		[METRICS_AUTH_MISTYPED] = "mistyped",
 		[METRICS_AUTH_DISABLED] = "disabled",
 		[METRICS_AUTH_ADDRESS] = "address",
+		[METRICS_AUTH_LOGIN] = "login",
 		[METRICS_AUTH_MALFORMED] = "malformed",
 		[METRICS_AUTH_THROTTLED] = "throttled",
 		[METRICS_AUTH_UNKNOWN] = "unknown",

@@ -108,7 +108,9 @@ identity_user(const struct identity *id, char user_r[IDENTITY_USER_MAX + 1])
 	if (strcmp(id->key_id, "void") == 0)
 		user_r[0] = '\0';
 	else
-		snprintf(user_r, IDENTITY_USER_MAX + 1, "acct:%s", id->key_id);
+		snprintf(user_r, IDENTITY_USER_MAX + 1, "acct:%s%s%s",
+			 id->key_id, *id->subaccount ? "+" : "",
+			 id->subaccount);
 }
 
 static bool
@@ -865,6 +867,71 @@ lines_with(const char *text, const char *end)
 	return n;
 }
 
+#define NOT_ISSUED "the user name is not the one that was issued"
+
+/* "u" may log in, "s" is a subaccount, others may not. */
+static const char *
+judge_login(void *arg, const struct identity *id, const char *user, size_t len,
+	    char *subaccount_r)
+{
+	atomic_uint *asked = arg;
+
+	assert_non_null(id);
+	atomic_fetch_add(asked, 1);
+	if (len == 1 && user[0] == 's')
+		strcpy(subaccount_r, "12345678901234567890123456789012");
+	return len == 1 && (user[0] == 'u' || user[0] == 's') ? NULL
+							      : NOT_ISSUED;
+}
+
+static void
+test_logins(void **state)
+{
+	static const struct {
+		const char *input, *want;
+		const char *line; /* in the log */
+	} rows[] = {
+		{ AUTH_PLAIN("1", GOOD), OK("1", "good"), "user=acct:good\n" },
+		/* NUL s NUL good */
+		{ AUTH_PLAIN("2", "AHMAZ29vZA=="),
+		  OK("2", "good+12345678901234567890123456789012"),
+		  "user=acct:good+1234" },
+		/* NUL secret NUL good-late */
+		{ AUTH_PLAIN("3", "AHNlY3JldABnb29kLWxhdGU="),
+		  "FAIL\t3\treason=" NOT_ISSUED "\n",
+		  "auth result=wrong client=192.0.2.7 mech=PLAIN tls=no "
+		  "reason=\"" NOT_ISSUED "\"" },
+		{ "AUTH\t4\tLOGIN\t" PARAMS "\tresp=c2VjcmV0\n"
+		  "CONT\t4\tZ29vZA==\n",
+		  "CONT\t4\tUGFzc3dvcmQ6\nFAIL\t4\treason=" NOT_ISSUED "\n",
+		  "mech=LOGIN tls=no reason=\"" NOT_ISSUED "\"" },
+		/* Not asked about. */
+		{ AUTH_PLAIN("5", WRONG), FAIL("5"), "auth result=wrong" },
+	};
+	atomic_uint asked = 0;
+	const struct sasl_limits limits = { .login = judge_login,
+					    .login_arg = &asked };
+	struct server *s = server_start_with(&limits);
+	char text[8192];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct capture c;
+		int fd = client_open(s);
+
+		capture_begin(&c);
+		client_puts(fd, rows[i].input);
+		expect(rows[i].line, fd, rows[i].want);
+		expect_alive(rows[i].line, fd);
+		capture_end(&c, text, sizeof(text));
+		close(fd);
+		assert_non_null(strstr(text, rows[i].line));
+		assert_null(strstr(text, "secret"));
+	}
+	assert_int_equal(atomic_load(&asked), 4);
+	server_stop(s);
+}
+
 static void
 test_log(void **state)
 {
@@ -1341,6 +1408,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hello),
 		cmocka_unit_test(test_talks),
+		cmocka_unit_test(test_logins),
 		cmocka_unit_test(test_line_bound),
 		cmocka_unit_test(test_garbage_during_a_check),
 		cmocka_unit_test(test_crowd),

@@ -548,6 +548,60 @@ test_clear_wipes(void **state)
 	assert_memory_equal(&r, &zero, sizeof(r));
 }
 
+/* Whose name it is that comes with the key. */
+static void
+test_users(void **state)
+{
+	static const struct {
+		const char *lines[2];
+		const char *user;
+		size_t len;
+	} rows[] = {
+		{ { "AUTH\t1\tPLAIN\tresp=AHVzZXIAaw==", NULL }, "user", 4 },
+		{ { "AUTH\t1\tPLAIN\tresp=YXV0aHoAdXNlcgBr", NULL },
+		  "user",
+		  4 },
+		{ { "AUTH\t1\tPLAIN\tresp=AABr", NULL }, "", 0 },
+		{ { "AUTH\t1\tLOGIN\tresp=dXNlcg==", "CONT\t1\taw==" },
+		  "user",
+		  4 },
+		{ { "AUTH\t1\tLOGIN\tresp==", "CONT\t1\taw==" }, "", 0 },
+		/* A name may hold anything. */
+		{ { "AUTH\t1\tLOGIN\tresp=YQBi", "CONT\t1\taw==" }, "a\0b", 3 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct sasl_request r = { 0 };
+		enum sasl_verb verb = SASL_IGNORE;
+
+		for (size_t k = 0; k < 2 && rows[i].lines[k] != NULL; k++)
+			verb = feed(&r, rows[i].lines[k],
+				    strlen(rows[i].lines[k]));
+		assert_int_equal(verb, SASL_CHECK);
+		assert_int_equal(r.user_len, rows[i].len);
+		assert_memory_equal(r.user, rows[i].user, rows[i].len + 1);
+		sasl_request_clear(&r);
+	}
+}
+
+/* It may be a key in the wrong place. */
+static void
+test_refused_user_is_wiped(void **state)
+{
+	static const char user[] = "AUTH\t1\tLOGIN\tresp=dXNlcg==";
+	static const char bad[] = "CONT\t1\t!";
+	static const char nothing[SASL_USER_MAX + 1];
+	struct sasl_request r = { 0 };
+
+	(void)state;
+	assert_int_equal(feed(&r, user, sizeof(user) - 1), SASL_ASK);
+	assert_int_equal(feed(&r, bad, sizeof(bad) - 1), SASL_REFUSE);
+	assert_int_equal(r.user_len, 0);
+	assert_memory_equal(r.user, nothing, sizeof(nothing));
+	sasl_request_clear(&r);
+}
+
 static void
 test_hello(void **state)
 {
@@ -635,6 +689,8 @@ main(void)
 		cmocka_unit_test(test_login_bounds),
 		cmocka_unit_test(test_line_bound),
 		cmocka_unit_test(test_clear_wipes),
+		cmocka_unit_test(test_users),
+		cmocka_unit_test(test_refused_user_is_wiped),
 		cmocka_unit_test(test_hello),
 		cmocka_unit_test(test_replies),
 		cmocka_unit_test(test_reply_max_holds_a_user_of_255),

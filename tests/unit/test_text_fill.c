@@ -113,6 +113,8 @@ static const struct {
 	{ "79 with a wide gap", "9999999_abcdefg", X7 "\nabcdefg\n" },
 	{ "a word of any length", "a 9999999999 b",
 	  "a\n" X7 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\nb\n" },
+	{ "blanks before the word that is moved", "{9999999  }abcdefg",
+	  X7 "\nabcdefg\n" },
 	{ "at a split", "9999999abcdefg:hi:j", X7 "abcdefg\nhij\n" },
 	{ "a split is nothing else", "ab:c", "abc\n" },
 	{ "twice", "9999999 9999999 9999999", X7 "\n" X7 "\n" X7 "\n" },

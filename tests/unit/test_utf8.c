@@ -194,6 +194,39 @@ test_is_printable(void **state)
 	}
 }
 
+/* The bounds of each length, there and back. */
+static void
+test_codes(void **state)
+{
+	static const struct {
+		uint32_t code;
+		const char *bytes;
+	} v[] = {
+		{ 0x01, "\x01" },
+		{ 0x7f, "\x7f" },
+		{ 0x80, "\xc2\x80" },
+		{ 0x7ff, "\xdf\xbf" },
+		{ 0x800, "\xe0\xa0\x80" },
+		{ 0x20ac, "\xe2\x82\xac" },
+		{ 0xffff, "\xef\xbf\xbf" },
+		{ 0x10000, "\xf0\x90\x80\x80" },
+		{ 0x1f600, "\xf0\x9f\x98\x80" },
+		{ 0x10ffff, "\xf4\x8f\xbf\xbf" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		size_t len = strlen(v[i].bytes);
+		char *bytes = exact(v[i].bytes, len), dst[4];
+
+		assert_int_equal(utf8_code(bytes, len), v[i].code);
+		assert_int_equal(utf8_put(v[i].code, dst), len);
+		assert_memory_equal(dst, bytes, len);
+		free(bytes);
+	}
+	assert_int_equal(utf8_code("", 1), 0);
+}
+
 int
 main(void)
 {
@@ -203,6 +236,7 @@ main(void)
 		cmocka_unit_test(test_count),
 		cmocka_unit_test(test_is_ascii),
 		cmocka_unit_test(test_is_printable),
+		cmocka_unit_test(test_codes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
