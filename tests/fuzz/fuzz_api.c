@@ -303,8 +303,7 @@ check_generic(const struct outgoing *o, json_t *doc)
 	for (size_t i = 0; i < o->n_files; i++)
 		check_file(json_array_get(json_object_get(doc, "files"), i),
 			   &o->files[i]);
-	assert(json_string_length(json_object_get(doc, "html")) ==
-	       o->html_len);
+	assert(json_string_length(json_object_get(doc, "html")) == o->html_len);
 	assert(json_array_size(json_object_get(doc, "headers")) ==
 	       o->n_headers);
 }
