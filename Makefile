@@ -341,7 +341,7 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_dialect fuzz_header fuzz_html fuzz_lmtp \
+FUZZ := fuzz_api fuzz_config fuzz_dialect fuzz_header fuzz_html fuzz_lmtp \
 	fuzz_mail_reader fuzz_message fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
@@ -358,6 +358,8 @@ $(FB)/%.o: %.c
 
 $(FUZZ:%=$(FB)/%): $(FB)/%: $(FB)/tests/fuzz/%.o $(FUZZ_OBJ)
 	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(DAEMON_LIBS)
+
+$(FB)/fuzz_api: $(FB)/tests/unit/json_schema.o
 
 fuzz: $(FUZZ:%=$(FB)/%)
 	tests/fuzz/run $(FUZZ_SECONDS) $^
