@@ -376,6 +376,10 @@ docs-check:
 	mandoc -T lint -W warning man/*.[1-9]
 	@echo "$(words $(wildcard man/*.[1-9])) passed"
 
+# Which test shows what the providers promise.
+features:
+	$(PYTHON) tests/features
+
 # --- end to end, with a private Postfix ---------------------------------------
 
 TXMILTER_BIN ?= build/release/txmilter
@@ -466,4 +470,4 @@ clean:
 	rm -rf build
 
 .PHONY: all bench-bin bench-queue counts unit unit-bin unit-threaded unit-threaded-bin purity fuzz e2e deps \
-	check demo install clean bench docs-check
+	check demo install clean bench docs-check features
