@@ -98,7 +98,8 @@ test_requests(void **state)
 		  { 0 },
 		  TO FROM OPTIONS "}" },
 		{ "subject and reply-to",
-		  { LEAST, .subject = S("\xc3\xa9"), .reply_to = S("a@x, b@x") },
+		  { LEAST, .subject = S("\xc3\xa9"),
+		    .reply_to = S("a@x, b@x") },
 		  { 0 },
 		  TO FROM ",\"subject\":\"\xc3\xa9\",\"reply_to\":"
 			  "\"a@x, b@x\"" OPTIONS "}" },
@@ -126,22 +127,25 @@ test_requests(void **state)
 		{ "attachments alone",
 		  { LEAST, .files = files, .n_files = 1 },
 		  { 0 },
-		  TO FROM
-		  ",\"attachments\":[{\"name\":\"a.txt\",\"type\":"
-		  "\"text/plain; charset=utf-8\",\"data\":\"aGVsbG8=\"}]" OPTIONS
-		  "}" },
+		  TO FROM ",\"attachments\":[{\"name\":\"a.txt\",\"type\":"
+			  "\"text/plain; "
+			  "charset=utf-8\",\"data\":\"aGVsbG8=\"}]" OPTIONS
+			  "}" },
 		{ "other headers, the first of a name",
 		  { LEAST, .headers = headers, .n_headers = 3 },
 		  { 0 },
-		  TO CONTENT "\"headers\":{\"X-One\":\"1\",\"List-Unsubscribe\":"
-			     "\"<mailto:u@x>\"}," FROM_S OPTIONS "}" },
+		  TO CONTENT
+		  "\"headers\":{\"X-One\":\"1\",\"List-Unsubscribe\":"
+		  "\"<mailto:u@x>\"}," FROM_S OPTIONS "}" },
 		{ "Cc is for all",
 		  { LEAST, .cc = S("C <c@x>"), .headers = headers,
 		    .n_headers = 1 },
 		  { .kind = OUTGOING_ARCHIVE },
 		  TO CONTENT "\"headers\":{\"X-One\":\"1\",\"CC\":"
 			     "\"C <c@x>\"}," FROM_S OPTIONS "}" },
-		{ "to a cc", { LEAST }, { .kind = OUTGOING_CC },
+		{ "to a cc",
+		  { LEAST },
+		  { .kind = OUTGOING_CC },
 		  TO FROM OPTIONS "}" },
 		{ "Bcc is for who is one",
 		  { LEAST },
@@ -219,8 +223,8 @@ test_curly_braces(void **state)
 		{ "}}}}}", CLOSE("triple") CLOSE("double") },
 		{ "{{}", OPEN("double") CLOSE("single") },
 		{ "{}}", OPEN("single") CLOSE("double") },
-		{ "{a} {{b", OPEN("single") "a" CLOSE("single") " " OPEN(
-				"double") "b" },
+		{ "{a} {{b",
+		  OPEN("single") "a" CLOSE("single") " " OPEN("double") "b" },
 		{ "\xc3\xa9{{\xc3\xa9", "\xc3\xa9" OPEN("double") "\xc3\xa9" },
 	};
 
@@ -232,11 +236,8 @@ test_curly_braces(void **state)
 		struct outgoing_header header = { S("X-H"), value };
 		struct request_row row = {
 			.name = rows[i].subject,
-			.o = { LEAST,
-			       .subject = value,
-			       .reply_to = value,
-			       .cc = value,
-			       .headers = &header,
+			.o = { LEAST, .subject = value, .reply_to = value,
+			       .cc = value, .headers = &header,
 			       .n_headers = 1 },
 		};
 
@@ -244,11 +245,12 @@ test_curly_braces(void **state)
 		strcpy(value, rows[i].subject);
 		row.o.from_name = value;
 		(void)dynbuf_addf(&whole,
-			       TO CONTENT "\"headers\":{\"X-H\":\"%s\",\"CC\":\"%s\"},"
-				"\"from\":{\"email\":\"s@x\",\"name\":\"%s\"}"
-				",\"subject\":\"%s\","
+				  TO CONTENT
+				  "\"headers\":{\"X-H\":\"%s\",\"CC\":\"%s\"},"
+				  "\"from\":{\"email\":\"s@x\",\"name\":\"%s\"}"
+				  ",\"subject\":\"%s\","
 				  "\"reply_to\":\"%s\"" OPTIONS "}",
-			       want, want, want, want, want);
+				  want, want, want, want, want);
 		row.want = dynbuf_str(&whole);
 		assert_int_equal(requests_wrong(f, NULL, &row, 1), 0);
 	}
@@ -258,7 +260,10 @@ static void
 test_full(void **state)
 {
 	struct body_file files[] = {
-		{ .name = S("a"), .type = S("t"), .data = S("hello"), .len = 5 },
+		{ .name = S("a"),
+		  .type = S("t"),
+		  .data = S("hello"),
+		  .len = 5 },
 		{ .name = S("b"),
 		  .type = S("t"),
 		  .content_id = S("c"),
@@ -296,7 +301,7 @@ test_full(void **state)
 static void
 test_fits(void **state)
 {
-#define SIXTY_FOUR                                                  \
+#define SIXTY_FOUR                                                   \
 	"1234567890123456789012345678901234567890123456789012345678" \
 	"\xc3\xa9\xc3\xa9\xc3\xa9"
 	static const char *no_subject =
@@ -325,8 +330,8 @@ test_fits(void **state)
 
 /* --- answers -------------------------------------------------------------- */
 
-#define RESULTS(accepted)                                          \
-	"\"results\":{\"total_rejected_recipients\":0,"            \
+#define RESULTS(accepted)                               \
+	"\"results\":{\"total_rejected_recipients\":0," \
 	"\"total_accepted_recipients\":" accepted ",\"id\":\"118\"}"
 #define ERROR(code, more) \
 	"{\"errors\":[{\"message\":\"m\",\"code\":" code more "}]}"
