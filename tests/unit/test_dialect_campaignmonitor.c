@@ -384,6 +384,15 @@ static const struct dialect_row addresses[] = {
 	  .want = "from_name: Doe, Jos\xc3\xa9\nto: r@example.com (Doe, Joe)\n"
 		  "to: \"Doe, Joe\" <r@example.com>\n"
 		  "cc: \"Doe, Ann\" <a@example.com>" },
+	{ "an address in an encoded name is a name",
+	  "From: =?utf-8?Q?=3Ce=40evil.example=3E?= <j@example.com>\n"
+	  "To: =?utf-8?Q?=3Ce=40evil.example=3E?= <r@example.com>\n"
+	  "Cc: =?utf-8?Q?=3Ce=40evil.example=3E?= <a@example.com>\n"
+	  "Content-Type: text/html\n",
+	  .want = "from_name: <e@evil.example>\nfrom_email: j@example.com\n"
+		  "to: r@example.com (<e@evil.example>)\n"
+		  "to: \"<e@evil.example>\" <r@example.com>\n"
+		  "cc: \"<e@evil.example>\" <a@example.com>" },
 	{ "an encoded Reply-To",
 	  M "Reply-To: =?utf-8?Q?Jos=C3=A9?= <j@example.com>\n",
 	  .want = "reply_to: Jos\xc3\xa9 <j@example.com>" },
