@@ -17,7 +17,6 @@ import pytest
 
 import mail
 import net
-from fake_api import FakeApi
 from mail_sink import MailSink
 from relay import RCPT, SENDER
 
@@ -27,41 +26,33 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
 PDF = b"%PDF-1.7\r\n" + bytes(range(256)) * 300
 
 
-class AnyApi(FakeApi):
-    """Takes whatever is posted."""
-
-    def _dispatch(self, request):
-        request.taken = True
-        return {"id": f"m-{len(self.requests)}"}
-
-    @property
-    def messages(self):
-        return [r.json for r in self.requests if r.taken]
-
-
 @pytest.fixture(scope="module")
 def _spec(relays):
-    other, hop = AnyApi(), MailSink()
-    other.start()
+    hop = MailSink()
     relay = relays(sections={
-        "api any": {"format": "generic", "url": other.url},
+        "api any": {"format": "generic",
+                    "url": lambda relay: relay.api.url_of("generic")},
         "route *": {"mode": "direct", "api": "any"},
         "route later": {"mode": "queued", "api": "any"},
         "route mail": {"handoff": "transport",
                        "transport": f"smtp:[127.0.0.1]:{hop.port}"}})
-    relay.any, relay.hop = other, hop
+    relay.hop = hop
     yield relay
-    other.stop()
     hop.stop()
 
 
 @pytest.fixture
 def spec(_spec):
-    _spec.any.forget()
+    _spec.api.forget()
     del _spec.hop.messages[:]
     yield _spec
-    _spec.any.heal()
+    _spec.api.heal()
     assert _spec.daemon.running(), _spec.daemon.log()[-4000:]
+
+
+def messages(spec):
+    """The documents that the API took."""
+    return [r.json for r in spec.api.taken("generic")]
 
 
 def send(spec, provider, message, recipients=(RCPT,), *, options=(),
@@ -79,8 +70,9 @@ def sent(spec, *args, **kw):
     """The documents that the API got, by recipient."""
     reply = send(spec, *args, **kw)
     assert reply.code == 250 and reply.queue_id, reply
-    documents = {d["recipient"]["email"]: d for d in spec.any.messages}
-    assert len(documents) == len(spec.any.messages)
+    taken = messages(spec)
+    documents = {d["recipient"]["email"]: d for d in taken}
+    assert len(documents) == len(taken)
     return documents
 
 
@@ -93,7 +85,7 @@ def check_refused(spec, provider, message, text, code=550, enhanced="5.6.0",
                   **kw):
     reply = send(spec, provider, message, **kw)
     assert (reply.code, reply.enhanced, reply.text) == (code, enhanced, text)
-    assert not spec.any.messages
+    assert not messages(spec)
 
 
 def arrived(spec, n):
@@ -304,9 +296,10 @@ def test_flexmail_login(spec):
 
 def test_flexmail_ndr(spec):
     """What is only known later is reported to the envelope sender."""
-    spec.any.fault(status=400, body={"message": "The sender is not verified."})
-    reply = send(spec, "flexmail", mail.message(message_id="<43@shop.example>"),
-                 routes=("later",), sender="app@origin.example")
+    spec.api.fault(status=400, body={"message": "The sender is not verified."})
+    reply = send(spec, "flexmail", mail.message(
+        message_id="<43@shop.example>"), routes=("later",),
+        sender="app@origin.example")
     assert reply.code == 250
     [report] = spec.postfix.sink.wait_for("app@origin.example")
     assert report.sender == ""
@@ -417,7 +410,7 @@ def test_campaignmonitor_25_recipients(spec):
         assert c.send_data(mail.message(headers=[
             ("To", ", ".join(everybody[:10])),
             ("Cc", ", ".join(everybody[10:15]))])).code == 250
-    assert sorted(d["recipient"]["email"] for d in spec.any.messages) == \
+    assert sorted(d["recipient"]["email"] for d in messages(spec)) == \
         sorted(everybody[:25])
 
 
@@ -442,7 +435,7 @@ def test_campaignmonitor_text_is_the_client_s(spec):
 def test_campaignmonitor_files(spec):
     assert files(sent_one(spec, "campaignmonitor", with_pdf())) == [
         ("invoice.pdf", "application/pdf", False, PDF)]
-    spec.any.forget()
+    spec.api.forget()
     document = sent_one(spec, "campaignmonitor", with_logo())
     assert files(document) == [("logo.png", "image/png", True, PNG)]
     assert document["files"][0]["content_id"] == "logo@shop"
@@ -551,7 +544,7 @@ def test_sparkpost_invalid_json(spec, text):
     reply = send(spec, "sparkpost", msys(text), routes=("my_ip_pool",))
     assert (reply.code, reply.enhanced) == (550, "5.6.0")
     assert reply.text.startswith("JSON parsing error in X-MSYS-API")
-    assert not spec.any.messages
+    assert not messages(spec)
 
 
 @pytest.mark.parametrize("value, text", [
@@ -578,7 +571,7 @@ def test_sparkpost_errors(spec, value, text):
 
 def test_sparkpost_unknown_dkim_key(spec):
     """Only the API can know."""
-    spec.any.fault(status=400, body={"message": "No such DKIM key"})
+    spec.api.fault(status=400, body={"message": "No such DKIM key"})
     check_refused(spec, "sparkpost", msys({"options": {"dkim_key": "x"}}),
                   "The API refused the message: No such DKIM key")
 
@@ -671,7 +664,7 @@ def test_sparkpost_at_most_1000_copies(spec):
 def test_sparkpost_to_is_the_client_s(spec):
     document = sent_one(spec, "sparkpost", mail.message(drop=["To"]))
     assert "to" not in document
-    spec.any.forget()
+    spec.api.forget()
     document = sent_one(spec, "sparkpost", mail.message(
         headers=[("To", "The Team <team@there.example>")]))
     assert document["to"] == "The Team <team@there.example>"
@@ -706,7 +699,7 @@ def test_sparkpost_longer_than_a_line(spec):
     text = json.dumps({"metadata": metadata})
     assert len(text) > 2 * 998
     for value in (text, re.sub(r"(.{900,990}?) ", r"\1\n ", text)):
-        spec.any.forget()
+        spec.api.forget()
         assert sent_one(spec, "sparkpost", raw(value))["metadata"] == metadata
 
 
@@ -814,7 +807,7 @@ def test_sparkpost_body_as_it_is(spec):
     document = sent_one(spec, "sparkpost", mail.message(
         "hello", content_type="text/plain"))
     assert lines(document["text"]) == "hello" and "html" not in document
-    spec.any.forget()
+    spec.api.forget()
     document = sent_one(spec, "sparkpost", with_pdf(
         mail.nested("alternative", TEXT, HTML, boundary="in")))
     assert (lines(document["html"]), lines(document["text"])) == (
@@ -828,7 +821,7 @@ def test_sparkpost_a_hundred_messages_in_a_session(spec):
         for i in range(100):
             assert c.deliver(SENDER, [RCPT],
                              msys({"campaign_id": f"c{i}"})).code == 250
-    assert [d["tag"] for d in spec.any.messages] == [
+    assert [d["tag"] for d in messages(spec)] == [
         f"c{i}" for i in range(100)]
 
 
@@ -848,7 +841,97 @@ def test_starttls(spec, provider, port):
         c.start_tls()
         assert c.auth_plain_raw(user, key).code == 235
         assert c.deliver(SENDER, [RCPT], mail.message()).code == 250
-    assert len(spec.any.messages) == 1
+    assert len(messages(spec)) == 1
+
+
+FILES = [mail.part(PNG, "image/png; name=logo.png", "Content-ID: <logo@shop>",
+                   "Content-Disposition: inline; filename=logo.png"),
+         mail.part(PDF, "application/pdf", "Content-Disposition: attachment; "
+                   "filename*=utf-8''M%C3%A4rz.pdf")]
+WAITING = [
+    ("emaildelivery", with_pdf(
+        mail.nested("alternative", TEXT, HTML, boundary="in"),
+        x_transactional_tag="t")),
+    ("flexmail", with_pdf(
+        mail.nested("alternative", TEXT, HTML, boundary="in"),
+        headers=[*EXAMPLE, ("Message-ID", "<44@shop.example>")])),
+    ("campaignmonitor", mail.multipart_message(
+        "mixed", mail.part('<p>J&ouml;rg <img src="cid:logo@shop">',
+                           "text/html"), *FILES,
+        headers=[(GROUP, "Password reset"), ("List-Id", "x")])),
+    ("sparkpost", mail.multipart_message(
+        "mixed", mail.nested("alternative", TEXT, AMP, HTML, boundary="in"),
+        *FILES, headers=[
+            ("X-MSYS-API", PAGE.replace("\n", "\n ")), ("X-Other", "Größe")])),
+]
+
+
+@pytest.mark.parametrize("provider, message", WAITING,
+                         ids=[w[0] for w in WAITING])
+def test_the_queue_sends_what_direct_sends(spec, provider, message):
+    """Of each dialect, to each kind of recipient."""
+    routes = ("my_ip_pool", "later")
+    if provider == "emaildelivery":
+        message = b"X-Transactional-Route: %s\r\n" + message
+    found = []
+    for route in routes:
+        spec.api.forget()
+        data = message.replace(b"my_ip_pool", route.encode()).replace(
+            b"%s", route.encode())
+        reply = send(spec, provider, data, [RCPT, "b@x.example"],
+                     routes=routes, options=("--default-route", route))
+        [event] = spec.daemon.events(reply.queue_id, "message")
+        assert event["result"] == ("queued" if route == "later" else "sent")
+        spec.postfix.deliver_all()
+        documents = {d["recipient"]["email"]: d for d in messages(spec)}
+        for document in documents.values():
+            assert document.pop("route_id") == route
+            document.pop("ip_pool", None)
+        found.append(documents)
+    direct, queued = found
+    assert len(direct) == (8 if provider == "sparkpost" else 2)
+    assert direct == queued
+
+
+AS_MAIL = [
+    ("emaildelivery", [("X-Transactional-Tag", "t")]),
+    ("flexmail", EXAMPLE[:3]),
+    ("campaignmonitor", [(GROUP, "g"), ("X-Cmail-TrackOpens", "false"),
+                         ("X-PM-Tag", "g")]),
+    ("sparkpost", [("X-MSYS-API", '{"campaign_id": "c", "tags": ["t"]}')]),
+]
+
+
+@pytest.mark.parametrize("provider, headers", AS_MAIL,
+                         ids=[a[0] for a in AS_MAIL])
+def test_control_headers_do_not_leave(spec, provider, headers):
+    """Those of another provider neither."""
+    others = [h for p, more in AS_MAIL if p != provider for h in more]
+    assert send(spec, provider, with_pdf(
+        mail.nested("alternative", TEXT, HTML, boundary="in"),
+        headers=[*headers, *others, ("X-Shop", "Über uns")]),
+        routes=("mail",)).code == 250
+    [m] = arrived(spec, 1).values()
+    names = {n.lower() for n in m.keys()}
+    assert not names & {n.lower() for _, more in AS_MAIL for n, _ in more}
+    assert m["From"] == "The Shop <shop@customer.example>"
+    assert m["Subject"] == "Your order"
+    if provider == "emaildelivery":  # keeps four headers, and HTML
+        assert "x-shop" not in names
+        assert m.get_content().strip() == "<p>h</p>"
+        return
+    assert m["X-Shop"] == "Über uns"
+    assert m.get_body(("plain",)).get_content().strip() == "the text"
+    assert m.get_body(("html",)).get_content().strip() == "<p>h</p>"
+    [pdf] = m.iter_attachments()
+    assert (pdf.get_filename(), pdf.get_content()) == ("invoice.pdf", PDF)
+
+
+def test_flexmail_tracking_by_mail(spec):
+    """Where nobody would track, who asks is told."""
+    check_refused(spec, "flexmail", mail.message(headers=EXAMPLE[3:]),
+                  'X-Flexmail-Open-Tracking: the route "mail" cannot do this: '
+                  "open tracking", routes=("mail",))
 
 
 @pytest.mark.parametrize("port", ["587", "2525", "8025"])
