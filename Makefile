@@ -196,6 +196,7 @@ UNIT_POLICY := \
 	test_plan \
 	test_quoted_printable \
 	test_requeue \
+	test_requeue_copies \
 	test_route \
 	test_smtp_reply \
 	test_text_fill \
@@ -210,6 +211,7 @@ UNIT_MILTER := \
 	test_config \
 	test_control_client \
 	test_control_message \
+	test_copy_arrival \
 	test_crypto \
 	test_ctl_arguments \
 	test_ctl_docs \
@@ -234,6 +236,7 @@ UNIT_MILTER := \
 	test_rate_limit \
 	test_report \
 	test_request \
+	test_resubmit \
 	test_sasl \
 	test_sasl_protocol \
 	test_sent_memory \
@@ -258,6 +261,7 @@ LINK_test_api_health := api_health log
 LINK_test_control_client := control_client control_message milter_wire crypto \
 	listener
 LINK_test_control_message := control_message
+LINK_test_copy_arrival := copy_arrival copy_seal crypto log
 LINK_test_crypto := crypto
 LINK_test_docs := config config_file config_option listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
@@ -278,12 +282,13 @@ LINK_test_log := log
 LINK_test_mailbox := mailbox
 LINK_test_report := report
 LINK_test_request := request commands crypto
+LINK_test_resubmit := resubmit listener log
 LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_plan_seal := plan_seal crypto
 LINK_test_prompt_stop := prompt_stop
-LINK_test_queue_delivery := queue_delivery copies copy_seal copy_terms resubmit \
-	$(API_SCENE)
+LINK_test_queue_delivery := copies copy_arrival copy_seal copy_terms \
+	queue_delivery $(API_SCENE)
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_protocol loop mailbox crypto log metrics rate_limit \
@@ -304,7 +309,7 @@ UNIT_THREADED := test_api_batch test_api_health test_control_client \
 	test_handoff test_http_pool test_key_cache test_key_check \
 	test_keystore test_lmtp_agent test_mailbox test_metrics \
 	test_metrics_http test_prompt_stop test_queue_delivery \
-	test_rate_limit test_sasl test_sent_memory test_store
+	test_rate_limit test_resubmit test_sasl test_sent_memory test_store
 
 $(UNIT_POLICY:%=$(B)/tests/unit/%): $(B)/tests/unit/%: $(B)/tests/unit/%.o \
     $(B)/libpolicy.a
@@ -370,6 +375,10 @@ fuzz: $(FUZZ:%=$(FB)/%)
 docs-check:
 	mandoc -T lint -W warning man/*.[1-9]
 	@echo "$(words $(wildcard man/*.[1-9])) passed"
+
+# Which test shows what the providers promise.
+features:
+	$(PYTHON) tests/features
 
 # --- end to end, with a private Postfix ---------------------------------------
 
@@ -461,4 +470,4 @@ clean:
 	rm -rf build
 
 .PHONY: all bench-bin bench-queue counts unit unit-bin unit-threaded unit-threaded-bin purity fuzz e2e deps \
-	check demo install clean bench docs-check
+	check demo install clean bench docs-check features

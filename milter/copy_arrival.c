@@ -63,8 +63,8 @@ check(const struct copy_arrival *a, const struct crypto_seal *seal,
 		return "it has no seal";
 	if (a->n > 1)
 		return "it has several seals";
-	why = copy_unseal(seal, a->seal, strlen(a->seal), (int64_t)time(NULL),
-			  t);
+	why =
+	    copy_unseal(seal, a->seal, strlen(a->seal), (int64_t)time(NULL), t);
 	if (why != NULL)
 		return why;
 	if (message_n_recipients(m) != 1 ||

@@ -64,8 +64,8 @@ open_seal(const struct crypto_seal *seal, const char *value, size_t len,
 {
 	uint8_t *sealed = need(malloc(CRYPTO_UNBASE64_MAX(len) + 1));
 	size_t n;
-	bool ok = crypto_unbase64(sealed, value, len, &n) &&
-		  n > CRYPTO_SEAL_OVERHEAD;
+	bool ok =
+	    crypto_unbase64(sealed, value, len, &n) && n > CRYPTO_SEAL_OVERHEAD;
 	char *room = ok ? dynbuf_room(json, n - CRYPTO_SEAL_OVERHEAD) : NULL;
 
 	ok = room != NULL && crypto_unseal(seal, CONTEXT, sealed, n, room) == 0;

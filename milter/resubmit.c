@@ -32,7 +32,7 @@
 
 struct resubmit {
 	struct resubmit_settings settings;
-	int stop_fd; /* readable: it is over */
+	int stop_fd;	      /* readable: it is over */
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t work;
 	STAILQ_HEAD(, resubmit_job) jobs;
@@ -44,9 +44,9 @@ struct resubmit {
 /* A connection. */
 struct resubmit_line {
 	const struct resubmit *resubmit;
-	int fd; /* -1: there is none */
-	bool dead; /* and never will be */
-	bool used; /* it took mail before */
+	int fd;		      /* -1: there is none */
+	bool dead;	      /* and never will be */
+	bool used;	      /* it took mail before */
 	bool eight_bit, utf8; /* what Postfix offers */
 	int64_t deadline_ms;
 	const char *problem; /* why the dialogue ended; static */
@@ -126,8 +126,8 @@ static bool
 receive(struct resubmit_line *l)
 {
 	for (;;) {
-		ssize_t n = recv(l->fd, l->in + l->n_in,
-				 sizeof(l->in) - l->n_in, 0);
+		ssize_t n =
+		    recv(l->fd, l->in + l->n_in, sizeof(l->in) - l->n_in, 0);
 
 		if (n > 0) {
 			l->n_in += (size_t)n;
@@ -326,7 +326,8 @@ send_data(struct resubmit_line *l, const char *data, size_t len)
 static bool
 send_message(struct resubmit_line *l, const struct resubmit_mail *m)
 {
-	bool ended = m->len >= 2 && memcmp(m->data + m->len - 2, "\r\n", 2) == 0;
+	bool ended =
+	    m->len >= 2 && memcmp(m->data + m->len - 2, "\r\n", 2) == 0;
 
 	return send_data(l, m->data, m->len) &&
 	       send_all(l, ended ? ".\r\n" : "\r\n.\r\n", ended ? 3 : 5) &&
@@ -543,8 +544,7 @@ resubmit_new(const struct resubmit_settings *settings)
 		r->settings.connections = RESUBMIT_CONNECTIONS;
 	if (r->settings.idle_ms == 0)
 		r->settings.idle_ms = RESUBMIT_IDLE_MS;
-	r->threads =
-	    need(calloc(r->settings.connections, sizeof(*r->threads)));
+	r->threads = need(calloc(r->settings.connections, sizeof(*r->threads)));
 	r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	STAILQ_INIT(&r->jobs);
 	if (r->stop_fd < 0 || pthread_mutex_init(&r->lock, NULL) != 0 ||

@@ -44,8 +44,7 @@ add_alternative(struct dynbuf *out, const struct compose_parts *p)
 {
 	return dynbuf_addf(out, "--" COMPOSE_BOUNDARY "%s\r\n", p->token) &&
 	       add_part(out, TYPE_OF("plain"), p->text, p->text_len) &&
-	       dynbuf_addf(out, "\r\n--" COMPOSE_BOUNDARY "%s\r\n",
-			   p->token) &&
+	       dynbuf_addf(out, "\r\n--" COMPOSE_BOUNDARY "%s\r\n", p->token) &&
 	       add_part(out, TYPE_OF("html"), p->html, p->html_len) &&
 	       dynbuf_addf(out, "\r\n--" COMPOSE_BOUNDARY "%s--", p->token);
 }

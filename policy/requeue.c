@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "address.h"
-#include "compose.h"
+#include "address_lines.h"
 #include "date_text.h"
 #include "dialect.h"
 #include "dynbuf.h"
@@ -17,13 +17,11 @@
 #include "header_text.h"
 #include "message.h"
 #include "outgoing.h"
+#include "requeue_body.h"
 #include "route.h"
 #include "smtp_reply.h"
-#include "tracking.h"
 
 #define NOBODY "undisclosed-recipients:;"
-/* An address is folded when it would make the line longer. */
-#define COLUMNS 76
 
 /* What stays of a message: its headers by name and by which of that name it
  * is, from 1. */
@@ -152,7 +150,7 @@ struct leaving {
 	const struct dialect *dialect;
 	const struct outgoing *outgoing;
 	const struct requeue_as *as;
-	bool new_leaf; /* it is one part, and becomes another one */
+	enum requeue_change change; /* of the body */
 	struct edits *edits;
 	struct smtp_reply *refusal;
 };
@@ -206,7 +204,8 @@ leaves(const void *arg, const char *name, unsigned nth)
 	    is_of_route(l->outgoing->route, name))
 		return false;
 	if (has_prefix(name, "Content-"))
-		return !l->new_leaf || is_one_of(name, of_new_body);
+		return l->change != REQUEUE_LEAF ||
+		       is_one_of(name, of_new_body);
 	return l->dialect->keeps_others ||
 	       dialect_rule(l->dialect, name) != NULL ||
 	       is_one_of(name, plain_headers);
@@ -249,57 +248,8 @@ is_complete(const struct message_header *to)
 	return complete;
 }
 
-/* --- to a transport: addresses ---------------------------------------------
+/* --- to a transport: who it is for ------------------------------------------
  */
-
-/* Mailboxes one behind the other, in lines. */
-struct address_lines {
-	struct dynbuf text;
-	size_t column;
-};
-
-static void
-begin_lines(struct address_lines *a, const char *name)
-{
-	dynbuf_init(&a->text, MESSAGE_HEADER_MAX - strlen(name) - 2);
-	a->column = strlen(name) + 2;
-}
-
-static void
-add_piece(struct address_lines *a, const char *piece)
-{
-	const char *last = strrchr(piece, '\n');
-	size_t width = strcspn(piece, "\n");
-
-	if (a->text.len > 0 && a->column + 1 + width > COLUMNS) {
-		dynbuf_adds(&a->text, "\n ");
-		a->column = 1;
-	} else if (a->text.len > 0) {
-		dynbuf_adds(&a->text, " ");
-		a->column++;
-	}
-	dynbuf_adds(&a->text, piece);
-	a->column = last != NULL ? strlen(last + 1) : a->column + width;
-}
-
-/* Name <address>, or the address alone. */
-static void
-add_mailbox(struct address_lines *a, const char *name, const char *email)
-{
-	char *phrase = header_phrase(name);
-	DYNBUF_AUTO bracketed;
-
-	dynbuf_init(&bracketed, MESSAGE_HEADER_MAX);
-	dynbuf_addf(&bracketed, *name != '\0' ? "<%s>" : "%s", email);
-	if (a->text.len > 0) {
-		dynbuf_adds(&a->text, ",");
-		a->column++;
-	}
-	if (*name != '\0')
-		add_piece(a, phrase);
-	add_piece(a, dynbuf_str(&bracketed));
-	free(phrase);
-}
 
 /* What it is called in To. Encoded it may be longer than it was. */
 static void
@@ -307,8 +257,8 @@ name_recipient(const struct leaving *l, const struct outgoing_recipient *r)
 {
 	struct address_lines to;
 
-	begin_lines(&to, "To");
-	add_mailbox(&to, r->name, r->email);
+	address_lines_begin(&to, "To");
+	address_lines_add(&to, r->name, r->email);
 	set_header(l, "To", to.text.overflow ? NOBODY : dynbuf_str(&to.text));
 	dynbuf_clear(&to.text);
 }
@@ -331,21 +281,21 @@ show_cc(const struct leaving *l)
 	const struct outgoing *o = l->outgoing;
 	const char *shown = o->cc != NULL ? o->cc : "";
 	struct mailbox_list list = { 0 };
+	enum address_result read =
+	    mailbox_list_parse(shown, strlen(shown), &list);
 	struct address_lines cc;
 	bool fits;
 
-	begin_lines(&cc, "Cc");
-	if (mailbox_list_parse(shown, strlen(shown), &list) == ADDRESS_OK) {
-		for (size_t i = 0; i < list.n; i++)
-			add_mailbox(&cc, list.v[i].name, list.v[i].addr);
-	}
+	address_lines_begin(&cc, "Cc");
+	for (size_t i = 0; read == ADDRESS_OK && i < list.n; i++)
+		address_lines_add(&cc, list.v[i].name, list.v[i].addr);
 	for (size_t i = 0; list.n == 0 && i < o->n_recipients; i++) {
 		if (o->recipients[i].kind == OUTGOING_CC)
-			add_mailbox(&cc, o->recipients[i].name,
-				    o->recipients[i].email);
+			address_lines_add(&cc, o->recipients[i].name,
+					  o->recipients[i].email);
 	}
 	mailbox_list_clear(&list);
-	fits = !cc.text.overflow;
+	fits = read != ADDRESS_TOO_MANY && !cc.text.overflow;
 	if (fits)
 		set_header(l, "Cc", dynbuf_str(&cc.text));
 	dynbuf_clear(&cc.text);
@@ -373,8 +323,8 @@ show_copies(const struct leaving *l)
 		return false;
 	if (to == NULL || to->kind != OUTGOING_BCC)
 		return true;
-	begin_lines(&bcc, "Bcc");
-	add_mailbox(&bcc, to->name, to->email);
+	address_lines_begin(&bcc, "Bcc");
+	address_lines_add(&bcc, to->name, to->email);
 	/* Alone in a header: only its name can be too long for that. */
 	edits_add(l->edits, "Bcc",
 		  bcc.text.overflow ? to->email : dynbuf_str(&bcc.text));
@@ -500,97 +450,26 @@ requeue_needs_copies(const struct outgoing *o)
 	return o->n_recipients > 1 && (requeue_is_tracked(o) || has_token(o));
 }
 
-/* What changes of the body. False: nothing. */
-static bool
-plan_body(struct leaving *l)
-{
-	const struct outgoing *o = l->outgoing;
-	const struct body *b = message_body_state(l->message);
-	bool tracked = l->as->tracking != NULL && requeue_is_tracked(o);
-	struct body_place place;
-
-	if (l->dialect->html_only)
-		l->new_leaf = tracked || !body_is_whole(b);
-	else if (o->html != NULL && (tracked || o->text_is_made) &&
-		 body_place(b, &place))
-		l->new_leaf = place.is_message;
-	else
-		return false;
-	return l->new_leaf || !l->dialect->html_only;
-}
-
-static bool
-refuse_size(const struct leaving *l)
-{
-	smtp_reply_set(l->refusal, 552, "5.3.4",
-		       "The message is too large with what this route adds");
-	return false;
-}
-
-static bool
-write_body(const struct leaving *l, const struct compose_parts *p,
-	   struct dynbuf *out)
-{
-	const struct body *b = message_body_state(l->message);
-	struct body_place place;
-	size_t len;
-	const char *raw;
-
-	if (l->new_leaf) {
-		dynbuf_init(out, compose_room(p));
-		return compose_leaf(out, p);
-	}
-	raw = body_raw(b, &len);
-	dynbuf_init(out, len + compose_room(p));
-	/* Whoever did not ask for these bytes made a mistake. */
-	if (!body_place(b, &place) || place.end > len)
-		abort();
-	return compose_body(out, raw, len, &place, p);
-}
-
-static void
-set_leaf_headers(const struct leaving *l, const struct compose_parts *p)
-{
-	char *type = compose_type(p);
-
-	if (!has(l, "MIME-Version"))
-		edits_add(l->edits, "MIME-Version", "1.0");
-	set_header(l, "Content-Type", type);
-	set_header(l, "Content-Transfer-Encoding", compose_encoding(p));
-	free(type);
-}
-
 static bool
 set_body(const struct leaving *l)
 {
-	const struct outgoing *o = l->outgoing;
-	bool with_text = o->text_is_made && !l->dialect->html_only;
-	struct compose_parts p = {
-		.html = o->html,
-		.html_len = o->html_len,
-		.text = with_text ? o->text : NULL,
-		.text_len = with_text ? o->text_len : 0,
-		.token = l->as->token,
-	};
-	struct dynbuf body;
-	DYNBUF_AUTO html;
+	struct requeue_body body;
 
-	dynbuf_init(&html, REQUEUE_HTML_MAX);
-	if (l->as->tracking != NULL && requeue_is_tracked(o)) {
-		if (!tracking_rewrite(&html, l->as->tracking, o->html,
-				      o->html_len,
-				      o->open_tracking == SWITCH_ON,
-				      o->click_tracking == SWITCH_ON))
-			return refuse_size(l);
-		p.html = dynbuf_str(&html);
-		p.html_len = html.len;
-	}
-	if (!write_body(l, &p, &body))
-		abort(); /* there is room for the most that it becomes */
-	if (l->new_leaf)
-		set_leaf_headers(l, &p);
-	l->edits->body = dynbuf_steal(&body, &l->edits->body_len);
+	if (l->change == REQUEUE_STAYS)
+		return true;
+	if (!requeue_body(l->message, l->dialect, l->outgoing, l->as, &body,
+			  l->refusal))
+		return false;
+	l->edits->body = body.data;
+	l->edits->body_len = body.len;
 	l->edits->new_body = true;
+	if (l->change == REQUEUE_PART)
+		return true;
+	if (!has(l, "MIME-Version"))
+		edits_add(l->edits, "MIME-Version", "1.0");
+	set_header(l, "Content-Type", body.type);
+	set_header(l, "Content-Transfer-Encoding", body.encoding);
+	free(body.type);
 	return true;
 }
 
@@ -629,15 +508,15 @@ requeue_to_transport(const struct message *m, const struct dialect *d,
 		     const struct outgoing *o, const struct requeue_as *as,
 		     struct edits *e, struct smtp_reply *refusal)
 {
-	struct leaving l = {
+	const struct leaving l = {
 		.message = m,
 		.dialect = d,
 		.outgoing = o,
 		.as = as,
+		.change = requeue_change(m, d, o, as),
 		.edits = e,
 		.refusal = refusal,
 	};
-	bool new_body = plan_body(&l);
 
 	delete_others(m, leaves, &l, e);
 	if (d->completes_to)
@@ -645,7 +524,7 @@ requeue_to_transport(const struct message *m, const struct dialect *d,
 	if (!show_copies(&l))
 		return false;
 	add_missing(&l);
-	if ((new_body && !set_body(&l)) || !add_of_route(&l))
+	if (!set_body(&l) || !add_of_route(&l))
 		return false;
 	e->sender = new_sender(o, as->token);
 	e->route = copy(o->route->transport);

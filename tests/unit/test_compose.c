@@ -34,11 +34,12 @@
 	"--b\r\nContent-Type: application/pdf\r\n"        \
 	"Content-Transfer-Encoding: base64\r\n\r\nAA\r\n" \
 	"BB  \r\n"
-#define ALTERNATIVE \
-	"Content-Type: multipart/alternative;\r\n boundary=\"" OURS "\"\r\n\r\n"
-#define OURS_ALL                                                    \
-	"--" OURS "\r\n" TEXT_PART NEW_TEXT_QP "\r\n--" OURS "\r\n" \
-	HTML_PART NEW_HTML_QP "\r\n--" OURS "--"
+#define ALTERNATIVE                                                            \
+	"Content-Type: multipart/alternative;\r\n boundary=\"" OURS "\"\r\n\r" \
+								    "\n"
+#define OURS_ALL                                             \
+	"--" OURS "\r\n" TEXT_PART NEW_TEXT_QP "\r\n--" OURS \
+	"\r\n" HTML_PART NEW_HTML_QP "\r\n--" OURS "--"
 
 static const struct row {
 	const char *name;
@@ -61,17 +62,17 @@ static const struct row {
 	  "PHA+\r\n" PDF "--b--\r\n",
 	  "--b\r\nContent-ID: <1@x>\r\n"
 	  "Content-Disposition: inline;\r\n\tfilename=x\r\n" HTML_PART
-	  NEW_HTML_QP "\r\n" PDF "--b--\r\n",
+	      NEW_HTML_QP "\r\n" PDF "--b--\r\n",
 	  false },
 	{ "with a text part before it, in its alternative",
 	  "multipart/alternative; boundary=\"b b\"",
 	  "--b b  \r\nContent-Type: text/html\r\n\r\n<p>\r\n--b b--\r\n",
-	  "--b b  \r\n" TEXT_PART NEW_TEXT_QP "\r\n--b b  \r\n" HTML_PART
-	  NEW_HTML_QP "\r\n--b b--\r\n",
+	  "--b b  \r\n" TEXT_PART NEW_TEXT_QP
+	  "\r\n--b b  \r\n" HTML_PART NEW_HTML_QP "\r\n--b b--\r\n",
 	  true },
 	{ "an alternative in its place", "multipart/mixed; boundary=b",
-	  "--b\r\nContent-ID: <1@x>\r\nContent-Type: text/html\r\n\r\n<p>\r\n"
-	  PDF "--b--\r\n",
+	  "--b\r\nContent-ID: <1@x>\r\nContent-Type: "
+	  "text/html\r\n\r\n<p>\r\n" PDF "--b--\r\n",
 	  "--b\r\nContent-ID: <1@x>\r\n" ALTERNATIVE OURS_ALL "\r\n" PDF
 	  "--b--\r\n",
 	  true },
@@ -90,8 +91,8 @@ static const struct row {
 	  false },
 	{ "LF line ends", "multipart/alternative; boundary=b",
 	  "--b\nContent-Type: text/html\nContent-ID: <1>\n\n<p>\n--b--\n",
-	  "--b\n" TEXT_PART NEW_TEXT_QP "\r\n--b\nContent-ID: <1>\n" HTML_PART
-	  NEW_HTML_QP "\n--b--\n",
+	  "--b\n" TEXT_PART NEW_TEXT_QP
+	  "\r\n--b\nContent-ID: <1>\n" HTML_PART NEW_HTML_QP "\n--b--\n",
 	  true },
 };
 
@@ -189,13 +190,12 @@ test_leaves(void **state)
 	dynbuf_init(&out, compose_room(&p));
 	assert_true(compose_leaf(&out, &p));
 	/* A line end of the text's own stays. */
-	assert_string_equal(out.data,
-			    "--" OURS "\r\n" TEXT_PART NEW_TEXT_QP
-			    "\r\n\r\n--" OURS "\r\n" HTML_PART NEW_HTML_QP
-			    "\r\n--" OURS "--\r\n");
+	assert_string_equal(
+	    out.data, "--" OURS "\r\n" TEXT_PART NEW_TEXT_QP "\r\n\r\n--" OURS
+		      "\r\n" HTML_PART NEW_HTML_QP "\r\n--" OURS "--\r\n");
 	type = compose_type(&p);
-	assert_string_equal(type, "multipart/alternative;\n boundary=\"" OURS
-				  "\"");
+	assert_string_equal(type,
+			    "multipart/alternative;\n boundary=\"" OURS "\"");
 	assert_string_equal(compose_encoding(&p), "7bit");
 	free(type);
 }
@@ -209,7 +209,8 @@ test_room(void **state)
 				   .html_len = sizeof(hostile),
 				   .text = hostile,
 				   .text_len = sizeof(hostile),
-				   .token = "0123456789abcdef0123456789abcdef" };
+				   .token =
+				       "0123456789abcdef0123456789abcdef" };
 	DYNBUF_AUTO out;
 
 	(void)state;
@@ -253,10 +254,10 @@ test_message(void **state)
 	edits_change(e, "X-Nobody", 1, "x");
 	dynbuf_init(&out, ROOM);
 	assert_true(compose_message(&out, m, e, "body", 4));
-	assert_string_equal(out.data,
-			    "Received: one\r\nSubject: folded\r\n twice\r\n\there"
-			    "\r\nx-a: 2\r\nTo: a\r\n <b@x.com>\r\nX-Empty: \r\n"
-			    "X-A: new\r\n\r\nbody");
+	assert_string_equal(
+	    out.data, "Received: one\r\nSubject: folded\r\n twice\r\n\there"
+		      "\r\nx-a: 2\r\nTo: a\r\n <b@x.com>\r\nX-Empty: \r\n"
+		      "X-A: new\r\n\r\nbody");
 	e->new_body = true;
 	e->body = strdup("other");
 	assert_non_null(e->body);

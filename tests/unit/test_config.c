@@ -23,8 +23,7 @@
 
 #define API "[api esp]\nurl = https://esp.example/api\n"
 #define TEN "1234567890"
-#define THE_DIALECTS \
-	"auto, emaildelivery, flexmail, campaignmonitor, sparkpost"
+#define THE_DIALECTS "auto, emaildelivery, flexmail, campaignmonitor, sparkpost"
 #define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
 
 static char path[64];
@@ -75,6 +74,10 @@ test_defaults(void **state)
 	assert_int_equal(c->store_size, 268435456);
 	assert_string_equal(c->admin_secret, "/etc/txmilter/admin.secret");
 	assert_null(c->metrics_listen);
+	assert_string_equal(c->resubmit, "inet:10027@127.0.0.1");
+	assert_null(c->tracking_url);
+	assert_string_equal(c->tracking_secret,
+			    "/etc/txmilter/tracking.secret");
 	assert_int_equal(c->auth_failures, 30);
 	assert_false(c->ask_api);
 	assert_false(c->ask_account);
@@ -152,6 +155,16 @@ static const struct {
 	E("", secret_file, "", "needs a value"),
 	T(admin_secret, "/srv/admin", "/srv/admin"),
 	E("", admin_secret, "admin", "\"admin\" is not an absolute path"),
+	T(resubmit, "inet:10028@127.0.0.1", "inet:10028@127.0.0.1"),
+	T(resubmit, "unix:/run/r.sock", "unix:/run/r.sock"),
+	E("", resubmit, "10027", "must be unix:/path or inet:port@address"),
+	E("", resubmit, "", "needs a value"),
+	T(tracking_url, "https://t.example/x/", "https://t.example/x"),
+	E("", tracking_url, "t.example",
+	  "must begin with https:// (or http://)"),
+	T(tracking_secret, "/srv/tracking", "/srv/tracking"),
+	E("", tracking_secret, "tracking",
+	  "\"tracking\" is not an absolute path"),
 	T(metrics_listen, "inet:9418@127.0.0.1", "inet:9418@127.0.0.1"),
 	E("", metrics_listen, "9418",
 	  "must be unix:/path or inet:port@address"),
@@ -293,7 +306,8 @@ static const struct {
 	{ ESP, "format", "emaildelivery", STRING, AT_API(url), "http://h", 0,
 	  NULL },
 	E(ESP, format, "soap",
-	  "no API format is called \"soap\"; there is emaildelivery, sparkpost, "
+	  "no API format is called \"soap\"; there is emaildelivery, "
+	  "sparkpost, "
 	  "campaignmonitor, flexmail, generic"),
 	{ ESP, "ca_file", "/etc/ca.pem", STRING, AT_API(ca_file), "/etc/ca.pem",
 	  0, NULL },
@@ -315,9 +329,9 @@ static const struct {
 	  true, NULL },
 	E(ESP, on_ambiguous, "maybe", "must be \"retry\" or \"accept\""),
 #define CM ESP "format = campaignmonitor\n"
-#define CONSENT(word)                                              \
-	{                                                          \
-		CM, "consent_to_track", word, STRING,              \
+#define CONSENT(word)                                                \
+	{                                                            \
+		CM, "consent_to_track", word, STRING,                \
 		    AT_API(settings.consent_to_track), word, 0, NULL \
 	}
 	CONSENT("Yes"),
@@ -325,8 +339,7 @@ static const struct {
 	CONSENT("Unchanged"),
 	E(CM, consent_to_track, "yes",
 	  "must be \"Unchanged\", \"Yes\" or \"No\""),
-	E(CM, consent_to_track, "",
-	  "must be \"Unchanged\", \"Yes\" or \"No\""),
+	E(CM, consent_to_track, "", "must be \"Unchanged\", \"Yes\" or \"No\""),
 #define FX ESP "format = flexmail\n"
 	E(FX, field, "tag", "must be \"NAME PATH\", as in \"tag tag\""),
 	E(FX, field, "nosuch a.b", "there is no field \"nosuch\""),
@@ -340,10 +353,10 @@ static const struct {
 
 #define R "[route r]\n"
 #define MAIL R "handoff = transport\n"
-#define RM(o, v, want)                                                      \
-	{                                                                   \
+#define RM(o, v, want)                                                        \
+	{                                                                     \
 		MAIL "transport = smtp:\n", #o, v, STRING, AT_ROUTE(route.o), \
-		    want, 0, NULL                                           \
+		    want, 0, NULL                                             \
 	}
 	{ R, "handoff", "api", BOOL, AT_ROUTE(by_transport), NULL, false,
 	  NULL },
@@ -383,6 +396,15 @@ static const struct {
 	  "must be an address, as in bounce+{token}@example.org"),
 	E(BOUNCES, return_path, "{token}@a@b",
 	  "must be an address, as in bounce+{token}@example.org"),
+	RM(tag_header, "X-Tag", "X-Tag"),
+	RM(labels_header, "x-labels", "x-labels"),
+	RM(metadata_header, "X-Meta-Data", "X-Meta-Data"),
+	E(BOUNCES, tag_header, "X-Tag:", "is not a header's name"),
+	E(BOUNCES, tag_header, "X Tag", "is not a header's name"),
+	E(BOUNCES, labels_header, "Subject",
+	  "must begin with X-, as headers without a meaning do"),
+	E(BOUNCES, metadata_header, "x-txmilter-Meta",
+	  "is a header of txmilter's own"),
 	E(BOUNCES, return_path, "<{token}@b>",
 	  "has a character in it that an address should not have"),
 	E(BOUNCES, strip, "X-A, X*B", "\"X*B\" is not a header's name"),
@@ -465,10 +487,10 @@ test_values(void **state)
 	"given twice (a line that begins with a blank goes on with the one " \
 	"above)"
 #define NO_API "there is no [api NAME] section; it says where messages go"
-#define NO_SECTION(name)                                      \
+#define NO_SECTION(name)                                            \
 	"unknown section [" name "]; there are [keys], [api NAME] " \
 	"and [route NAME]"
-#define BAD_NAME(section, word)                                         \
+#define BAD_NAME(section, word)                                              \
 	"[" section "]: write [" word " NAME]; a name has letters, digits, " \
 	"'.', '_' and '-'"
 #define FLEXMAIL "[api a]\nurl = https://h\nformat = flexmail\n"
@@ -524,11 +546,10 @@ static const struct {
 	{ "but keys do", MAIL_ROUTE "[keys]\ncheck = api\n", 6, NO_API },
 	{ "and so does a route to one", MAIL_ROUTE "[route a]\nmode = direct\n",
 	  4, "[route a] needs a section [api NAME]" },
-	{ "a route to an api that is not there",
-	  API "[route a]\napi = other\n", 3,
-	  "[route a] needs a section [api other]" },
-	{ "the api of a route may come later",
-	  "[route a]\napi = esp\n" API, 0, NULL },
+	{ "a route to an api that is not there", API "[route a]\napi = other\n",
+	  3, "[route a] needs a section [api other]" },
+	{ "the api of a route may come later", "[route a]\napi = esp\n" API, 0,
+	  NULL },
 	{ "a transport route without one",
 	  API "[route a]\nhandoff = transport\n", 3,
 	  "[route a] needs \"transport = ...\"" },
@@ -695,12 +716,12 @@ test_files(void **state)
 static void
 test_routes(void **state)
 {
-	static const char text[] = API
-	    "[api two]\nurl = https://h\n"
-	    "[route out]\nhandoff = transport\ntransport = smtp:\n"
-	    "strip = X-A, X-B*\nstrip = X-C\n  X-D\nadd = X-E: f: g\n"
-	    "add = X-H:\n"
-	    "[route q]\nmode = queued\napi = two\n[route d]\n";
+	static const char text[] =
+	    API "[api two]\nurl = https://h\n"
+		"[route out]\nhandoff = transport\ntransport = smtp:\n"
+		"strip = X-A, X-B*\nstrip = X-C\n  X-D\nadd = X-E: f: g\n"
+		"add = X-H:\n"
+		"[route q]\nmode = queued\napi = two\n[route d]\n";
 	const struct route *r;
 	struct config *c;
 	char *error;
@@ -732,7 +753,12 @@ test_routes(void **state)
 	assert_string_equal(config_main_api(c)->name, "esp");
 	assert_null(config_api(c, "three"));
 	config_free(&c);
+	c = load("tracking_url = https://t\n" MAIL_ROUTE,
+		 strlen("tracking_url = https://t\n" MAIL_ROUTE), &error);
+	assert_true(route_find(&c->routes, "out")->tracks);
+	config_free(&c);
 	c = load(MAIL_ROUTE, strlen(MAIL_ROUTE), &error);
+	assert_false(route_find(&c->routes, "out")->tracks);
 	assert_null(route_find(&c->routes, "nosuch"));
 	assert_null(config_main_api(c));
 	config_free(&c);
@@ -821,7 +847,7 @@ test_option_table(void **state)
 		n_required++;
 	}
 	assert_int_equal(n_required, 1);
-	assert_int_equal(n, 38);
+	assert_int_equal(n, 44);
 	assert_false(config_option(n, &info));
 	assert_false(config_option(SIZE_MAX, &info));
 }
@@ -868,6 +894,9 @@ static const struct {
 	{ API, "secret_file = /x\n" API, "secret_file" },
 	{ API, "metrics_listen = inet:1@127.0.0.1\n" API, "metrics_listen" },
 	{ "metrics_listen = inet:1@127.0.0.1\n" API, API, "metrics_listen" },
+	{ API, "resubmit = inet:1@127.0.0.1\n" API, "resubmit" },
+	{ API, "tracking_url = https://t.example\n" API, "tracking_url" },
+	{ API, "tracking_secret = /srv/t\n" API, "tracking_secret" },
 	{ API, "direct_limit = 7\n" API, "direct_limit" },
 	{ API, "store_size = 1G\n" API, "store_size" },
 	{ API, "[keys]\ncache_size = 77\n" API, "cache_size" },

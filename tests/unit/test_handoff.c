@@ -770,6 +770,124 @@ test_transport(void **state)
 	scene_assert_called("transport", "");
 }
 
+/* --- who is added by a header --------------------------------------------- */
+
+static void
+add_copies(struct trip *t)
+{
+	struct outgoing *o = t->handoff.outgoing;
+
+	o->recipients[1].kind = OUTGOING_CC;
+	o->recipients[2].kind = OUTGOING_BCC;
+}
+
+/* "12": r1 and r2 become recipients of Postfix's. */
+static void
+assert_added(const struct trip *t, const char *want)
+{
+	const struct edits *e = t->handoff.edits;
+
+	assert_int_equal(e->n_recipients, strlen(want));
+	for (size_t i = 0; want[i] != '\0'; i++) {
+		const char address[] = { 'r', want[i], '@', 'x', '.', 'e', 'x',
+					 'a', 'm',     'p', 'l', 'e', '\0' };
+
+		assert_string_equal(e->recipients[i], address);
+	}
+}
+
+static void
+test_added(void **state)
+{
+	static const struct {
+		enum route_handoff handoff;
+		const char *script, *states, *added;
+	} rows[] = {
+		{ ROUTE_QUEUED, "a", "ooo", "12" },
+		{ ROUTE_DIRECT, "o", "ooo", "12" },
+		{ ROUTE_DIRECT, "aao", "ddo", "2" },
+		{ ROUTE_DIRECT, "ara", "drd", "1" },
+		{ ROUTE_DIRECT, "raa", "rdd", "" },
+		{ ROUTE_TRANSPORT, "a", "ooo", "12" },
+	};
+	struct scene *s = *state;
+
+	scene_answer_in_thread(SCENE_FIRST);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct trip t;
+
+		scene_script(rows[i].script);
+		scene_health(s, SCENE_UP);
+		sent_memory_keep_for(s->services.sent, 0);
+		prepare(&t, s, 3);
+		t.route.handoff = rows[i].handoff;
+		add_copies(&t);
+		handoff(&t.handoff);
+		assert_int_equal(t.handoff.kind, HANDOFF_QUEUED);
+		assert_plan(&t, rows[i].script, rows[i].states);
+		assert_added(&t, rows[i].added);
+		clear(&t);
+	}
+}
+
+/* To the agent, without a key, and not to the transport. */
+static void
+test_copies(void **state)
+{
+	struct scene *s = *state;
+	struct plan *p;
+	struct trip t;
+
+	prepare(&t, s, 3);
+	t.route.handoff = ROUTE_TRANSPORT;
+	t.route.api = NULL;
+	add_copies(&t);
+	handoff(&t.handoff);
+	assert_int_equal(t.handoff.kind, HANDOFF_QUEUED);
+	assert_string_equal(t.handoff.way, "transport,copies");
+	assert_int_equal(strncmp(t.handoff.edits->route, "txmilter:", 9), 0);
+	p = open_plan(&t);
+	assert_non_null(p);
+	assert_string_equal(p->api, "");
+	assert_string_equal(p->key, "");
+	assert_int_equal(p->outgoing->recipients[2].kind, OUTGOING_BCC);
+	plan_free(&p);
+	clear(&t);
+	scene_assert_called("copies", "");
+}
+
+/* What no copy could be made of is said at once. */
+static void
+test_copies_refused(void **state)
+{
+	static char header[] = "X-Labels";
+	char long_text[1000];
+	struct trip t;
+
+	memset(long_text, 'x', sizeof(long_text));
+	memcpy(long_text, "[\"", 2);
+	memcpy(long_text + sizeof(long_text) - 3, "\"]", 3);
+	prepare(&t, *state, 3);
+	t.route.handoff = ROUTE_TRANSPORT;
+	t.route.labels_header = header;
+	t.handoff.outgoing->labels = strdup(long_text);
+	add_copies(&t);
+	handoff(&t.handoff);
+	assert_int_equal(t.handoff.kind, HANDOFF_NOT);
+	assert_reply("labels", &t.handoff.reply, "550 5.6.0 labels: too long");
+	clear(&t);
+	prepare(&t, *state, 3);
+	t.route.handoff = ROUTE_TRANSPORT;
+	add_copies(&t);
+	for (size_t i = message_n_headers(t.message); i < MESSAGE_HEADERS_MAX;
+	     i++)
+		add_header(t.message, "X-More", "x");
+	handoff(&t.handoff);
+	assert_int_equal(t.handoff.kind, HANDOFF_NOT);
+	assert_reply("headers", &t.handoff.reply, "550 5.6.0 Too many headers");
+	clear(&t);
+}
+
 /* --- rates ---------------------------------------------------------------- */
 
 /* One message an hour. What is refused or put off costs nothing, what is sent
@@ -917,17 +1035,18 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
-		TEST(test_decisions),	 TEST(test_first_stands_for_all),
-		TEST(test_ambiguous),	 TEST(test_repeated),
-		TEST(test_health),	 TEST(test_too_large),
-		TEST(test_key_refused),	 TEST(test_direct_limit),
-		TEST(test_timeout),	 TEST(test_plan),
-		TEST(test_queued_route), TEST(test_edits),
-		TEST(test_agent_route),	 TEST(test_plan_does_not_fit),
-		TEST(test_thousand),	 TEST(test_not_begun),
-		TEST(test_names),	 TEST(test_transport),
-		TEST(test_rate),	 TEST(test_rate_of_queued),
-		TEST(test_threads),
+		TEST(test_decisions),	   TEST(test_first_stands_for_all),
+		TEST(test_ambiguous),	   TEST(test_repeated),
+		TEST(test_health),	   TEST(test_too_large),
+		TEST(test_key_refused),	   TEST(test_direct_limit),
+		TEST(test_timeout),	   TEST(test_plan),
+		TEST(test_queued_route),   TEST(test_edits),
+		TEST(test_agent_route),	   TEST(test_plan_does_not_fit),
+		TEST(test_thousand),	   TEST(test_not_begun),
+		TEST(test_names),	   TEST(test_transport),
+		TEST(test_added),	   TEST(test_copies),
+		TEST(test_copies_refused), TEST(test_rate),
+		TEST(test_rate_of_queued), TEST(test_threads),
 	};
 
 	header_text_init();

@@ -18,17 +18,21 @@
 #include <cmocka.h>
 
 #include "api_scene.h"
+#include "milter/copy_arrival.h"
 #include "milter/crypto.h"
 #include "milter/keystore.h"
 #include "milter/plan_seal.h"
+#include "milter/resubmit.h"
 #include "milter/sent_memory.h"
 #include "policy/dynbuf.h"
+#include "policy/edits.h"
 #include "policy/header_text.h"
 #include "policy/mail_reader.h"
 #include "policy/message.h"
 #include "policy/outgoing.h"
 #include "policy/plan.h"
 #include "policy/requeue.h"
+#include "policy/route.h"
 #include "policy/smtp_reply.h"
 
 #define RECIPIENTS_MAX 1000
@@ -88,6 +92,65 @@ keystore_api_key(struct keystore *ks, const char *account,
 	(void)snprintf(api_key_r, KEY_MAX + 1, "%s", store.api_key);
 	*disabled_r = store.disabled;
 	return store.account;
+}
+
+/* --- resubmit: what is said for each recipient of copies -------------------
+ */
+
+struct posted {
+	char *sender, *recipient, *data;
+};
+
+static struct {
+	const char *script; /* of r0, r1, ...: 'a', 'o' (451), 'r' (550) */
+	struct posted v[RECIPIENTS_MAX];
+	size_t n;
+} posts;
+
+void
+resubmit_submit(struct resubmit *r, struct resubmit_job *job)
+{
+	(void)r;
+	job->run(job, NULL);
+}
+
+void
+resubmit_send(struct resubmit_line *line, const struct resubmit_mail *m,
+	      struct smtp_reply *reply_r)
+{
+	size_t recipient = strtoul(m->recipient + 1, NULL, 10);
+	struct posted *p = &posts.v[posts.n++];
+
+	(void)line;
+	if (posts.n > RECIPIENTS_MAX || m->deadline_ms <= 0 ||
+	    recipient >= strlen(posts.script))
+		abort();
+	*p = (struct posted){ .sender = strdup(m->sender),
+			      .recipient = strdup(m->recipient),
+			      .data = strndup(m->data, m->len) };
+	switch (posts.script[recipient]) {
+	case 'a':
+		smtp_reply_set(reply_r, 250, "2.0.0", "Taken");
+		break;
+	case 'r':
+		smtp_reply_set(reply_r, 550, "5.1.1", "Nobody");
+		break;
+	default:
+		smtp_reply_set(reply_r, 451, "4.4.2", "Not now");
+		break;
+	}
+}
+
+static void
+forget_posts(const char *script)
+{
+	for (size_t i = 0; i < posts.n; i++) {
+		free(posts.v[i].sender);
+		free(posts.v[i].recipient);
+		free(posts.v[i].data);
+	}
+	posts.n = 0;
+	posts.script = script;
 }
 
 /* --- a mail --------------------------------------------------------------- */
@@ -1153,6 +1216,192 @@ test_many(void **state)
 		clear(&mails_under_way[i]);
 }
 
+/* --- copies --------------------------------------------------------------- */
+
+static char route_name[] = "mail", transport[] = "smtp:[mx]",
+	    return_path[] = "b+{token}@x.example";
+static struct route mail_route = { .name = route_name,
+				   .handoff = ROUTE_TRANSPORT,
+				   .transport = transport,
+				   .return_path = return_path };
+static struct route *the_routes[] = { &mail_route };
+
+#define COPY_HEAD                                             \
+	"Received: from c\r\nFrom: A <from@acme.example>\r\n" \
+	"To: all\r\nX-Transactional-Tag: t\r\n"
+#define COPY_MAIL COPY_HEAD HTML
+
+/* A message on a transport route, of these states. */
+static void
+make_copies(struct scene *s, const char *states, const char *route, bool local,
+	    struct dynbuf *mail)
+{
+	struct plan *p = make_plan(states);
+
+	p->api[0] = '\0';
+	p->key[0] = '\0';
+	p->local = local;
+	free(p->outgoing->route_id);
+	p->outgoing->route_id = strdup(route);
+	p->accepted = 1763650800;
+	s->config.routes = (struct route_list){ the_routes, 1 };
+	mail_route.handoff = ROUTE_TRANSPORT;
+	assert_true(dynbuf_adds(mail, COPY_MAIL));
+	add_plan(s->services.seal, p, mail);
+	assert_true(dynbuf_adds(mail, BODY));
+	plan_free(&p);
+}
+
+/* It comes in again, and goes to the transport. */
+static void
+check_arrival(const struct scene *s, const struct posted *p)
+{
+	const char *begin = strstr(p->data, REQUEUE_COPY_HEADER ": ");
+	struct copy_arrival *a = copy_arrival_new();
+	struct message *m = message_new(p->sender);
+	struct smtp_reply reply;
+	struct edits *e;
+	char *value;
+
+	assert_non_null(begin);
+	begin += strlen(REQUEUE_COPY_HEADER ": ");
+	value = strndup(begin, (size_t)(strstr(begin, "\r\n\r\n") - begin));
+	assert_non_null(value);
+	message_recipient(m, p->recipient);
+	copy_arrival_header(a, "x-txmilter-COPY", value);
+	e = copy_arrival_end(a, s->services.seal, m, "Q", &reply);
+	assert_non_null(e);
+	assert_string_equal(e->route, transport);
+	assert_int_equal(e->n_headers, 1);
+	assert_int_equal(e->headers[0].kind, EDIT_DELETE);
+	edits_free(&e);
+	message_free(&m);
+	copy_arrival_free(&a);
+	free(value);
+}
+
+static void
+test_copies(void **state)
+{
+	struct scene *s = *state;
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	forget_posts("aorxa");
+	dynbuf_init(&mail, 1024 * 1024);
+	make_copies(s, "ooodo", "mail", false, &mail);
+	deliver(&d, s, &mail, 5, mail.len);
+	scene_assert_called("copies", "");
+	assert_reply(&d, "copies", 0, "250 2.0.0 The copy is sent");
+	assert_reply(&d, "copies", 1, "451 4.4.2 Not now");
+	assert_reply(&d, "copies", 2, "550 5.1.1 Nobody");
+	assert_reply(&d, "copies", 3, DONE);
+	assert_reply(&d, "copies", 4, DONE);
+	clear(&d);
+	assert_int_equal(posts.n, 4);
+	assert_string_equal(posts.v[3].recipient, "r4@x.example");
+	assert_true(scene_logged("4Tx1qR0Zzz: delivery key=k1 account=acme "
+				 "route=\"mail\" rcpts=5 accepted=3 refused=1 "
+				 "later=1 ms="));
+	for (size_t i = 0; i < posts.n; i++) {
+		const struct posted *p = &posts.v[i];
+
+		assert_int_equal(strncmp(p->sender, "b+", 2), 0);
+		assert_int_equal(strlen(p->sender),
+				 strlen("b+@x.example") + 32);
+		if (i > 0)
+			assert_string_not_equal(p->sender,
+						posts.v[i - 1].sender);
+		assert_int_equal(
+		    strncmp(p->data, "Received: from c\r\nFrom: A <from@", 32),
+		    0);
+		assert_null(strstr(p->data, "X-Transactional"));
+		assert_null(strstr(p->data, REQUEUE_PLAN_HEADER));
+		assert_non_null(strstr(p->data, "\r\n\r\n<p>Hello</p>\r\n"));
+		check_arrival(s, p);
+	}
+	/* The next time only those go that did not, and each the same. */
+	forget_posts("aaaaa");
+	deliver(&d, s, &mail, 5, 1);
+	for (size_t i = 0; i < 5; i++)
+		assert_reply(&d, "again", i, DONE);
+	clear(&d);
+	assert_int_equal(posts.n, 2);
+	assert_string_equal(posts.v[0].recipient, "r1@x.example");
+	assert_string_equal(posts.v[1].recipient, "r2@x.example");
+	forget_posts("");
+}
+
+static const struct {
+	const char *name, *route, *body, *reply;
+	enum route_handoff handoff;
+	bool local;
+	int key, account;
+	enum keystore_status status;
+} no_copies[] = {
+	{ "a route that is gone", "gone", BODY,
+	  "451 4.3.5 The route of this message leads elsewhere now",
+	  ROUTE_TRANSPORT, false, 1, 1, KEYSTORE_ENABLED },
+	{ "a route to an API now", "mail", BODY,
+	  "451 4.3.5 The route of this message leads elsewhere now",
+	  ROUTE_QUEUED, false, 1, 1, KEYSTORE_ENABLED },
+	{ "a key that was revoked", "mail", BODY, "550 5.7.8 ", ROUTE_TRANSPORT,
+	  true, 0, 1, KEYSTORE_ENABLED },
+	{ "a key that is disabled", "mail", BODY, "451 4.7.1 ", ROUTE_TRANSPORT,
+	  true, 1, 1, KEYSTORE_DISABLED },
+	{ "an account that was removed", "mail", BODY, "550 5.7.8 ",
+	  ROUTE_TRANSPORT, true, 1, 0, KEYSTORE_ENABLED },
+	{ "an account without a key for an API", "mail", BODY, DONE,
+	  ROUTE_TRANSPORT, true, 1, 1, KEYSTORE_ENABLED },
+};
+
+static void
+test_no_copies(void **state)
+{
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < sizeof(no_copies) / sizeof(no_copies[0]); i++) {
+		struct delivery d;
+		DYNBUF_AUTO mail;
+
+		store.key = no_copies[i].key;
+		store.account = no_copies[i].account;
+		store.status = no_copies[i].status;
+		store.api_key = "";
+		sent_memory_keep_for(s->services.sent, 0);
+		forget_posts("a");
+		dynbuf_init(&mail, 1024 * 1024);
+		make_copies(s, "o", no_copies[i].route, no_copies[i].local,
+			    &mail);
+		mail_route.handoff = no_copies[i].handoff;
+		deliver(&d, s, &mail, 1, mail.len);
+		assert_reply(&d, no_copies[i].name, 0, no_copies[i].reply);
+		assert_int_equal(posts.n,
+				 strcmp(no_copies[i].reply, DONE) == 0);
+		clear(&d);
+	}
+	forget_posts("");
+}
+
+/* Whoever has seen a plan. */
+static void
+test_copies_of_another_body(void **state)
+{
+	struct scene *s = *state;
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	forget_posts("a");
+	dynbuf_init(&mail, 1024 * 1024);
+	make_copies(s, "o", "mail", false, &mail);
+	dynbuf_truncate(&mail, mail.len - strlen(HELLO));
+	assert_true(dynbuf_adds(&mail, "<p>Other</p>\r\n"));
+	deliver(&d, s, &mail, 1, mail.len);
+	assert_reply(&d, "another", 0, "451 4.3.5 The message is not the one");
+	assert_int_equal(posts.n, 0);
+	clear(&d);
+}
+
 static int
 set_up(void **state)
 {
@@ -1194,6 +1443,9 @@ main(void)
 		TEST(test_drop),
 		TEST(test_thousand),
 		TEST(test_many),
+		TEST(test_copies),
+		TEST(test_no_copies),
+		TEST(test_copies_of_another_body),
 	};
 
 	header_text_init();
