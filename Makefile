@@ -346,7 +346,8 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_api fuzz_config fuzz_dialect fuzz_header fuzz_html fuzz_lmtp \
+FUZZ := fuzz_api fuzz_config fuzz_copies fuzz_dialect fuzz_header fuzz_html \
+	fuzz_lmtp \
 	fuzz_mail_reader fuzz_message fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang

@@ -373,3 +373,16 @@ def test_try_shows_the_request(apis, tmp_path):
     assert shown["request"]["campaign_id"] == "c"
     assert shown["request"]["options"]["perform_substitutions"] is False
     assert not apis.api.requests
+
+
+def test_try_shows_the_beginning_of_a_file(apis, tmp_path):
+    known = provider_key(apis, "sparkpost")
+    _, _, account = apis.local_key("--dialect", "sparkpost", known=known,
+                                   routes=("sparkpost-direct",))
+    file = tmp_path / "mail.eml"
+    file.write_bytes(mail.multipart_message(
+        "mixed", mail.part("text"), mail.part(IMAGE * 100, "image/png")))
+    shown = apis.daemon.ctl_json("try", "--account", account, file)
+    [image] = shown["request"]["content"]["attachments"]
+    assert base64.b64decode(image["data"]) == IMAGE[:60]
+    assert shown["bytes_shown_of_a_file"] == 60

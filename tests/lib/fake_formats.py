@@ -90,8 +90,8 @@ class SparkPost:
         if not content.get("subject") or not (content.get("html") or
                                               content.get("text")):
             self.refuse(422, "1400", "required field is missing")
-        if content.get("headers") == {}:
-            self.refuse(422, "1300", "headers must be omitted")
+        if not isinstance(content.get("headers", {}), dict):
+            self.refuse(422, "1300", "headers is no object")
         if len(doc.get("campaign_id", "").encode()) > 64:
             self.refuse(422, "1300", "campaign_id is too long")
 

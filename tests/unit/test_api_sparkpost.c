@@ -24,7 +24,6 @@ static const struct api_format *const f = &api_sparkpost;
 #define OFF "\"open_tracking\":false,\"click_tracking\":false,"
 #define NO_TEMPLATES "\"perform_substitutions\":false"
 #define OPTIONS "},\"options\":{" OFF NO_TEMPLATES "}"
-#define BCC "\"headers\":{\"Bcc\":\"r@x\"},"
 
 static void
 test_heads(void **state)
@@ -73,6 +72,10 @@ test_requests(void **state)
 		{ S("X-One"), S("1") },
 		{ S("List-Unsubscribe"), S("<mailto:u@x>") },
 		{ S("x-one"), S("2") },
+	};
+	struct outgoing_recipient hidden[] = {
+		{ S("a@x"), S(""), OUTGOING_TO },
+		{ S("r@x"), S(""), OUTGOING_BCC },
 	};
 	const struct request_row rows[] = {
 		{ "what must be there", { LEAST }, { 0 }, TO FROM OPTIONS "}" },
@@ -148,9 +151,21 @@ test_requests(void **state)
 		  { .kind = OUTGOING_CC },
 		  TO FROM OPTIONS "}" },
 		{ "Bcc is for who is one",
-		  { LEAST },
+		  { LEAST, .recipients = hidden, .n_recipients = 2 },
 		  { .kind = OUTGOING_BCC },
-		  TO CONTENT BCC FROM_S OPTIONS "}" },
+		  TO CONTENT "\"headers\":{\"Bcc\":\"r@x\"}," FROM_S OPTIONS
+			     "}" },
+		{ "and nobody else",
+		  { LEAST, .recipients = hidden, .n_recipients = 2 },
+		  { 0 },
+		  TO CONTENT "\"headers\":{}," FROM_S OPTIONS "}" },
+		{ "Bcc beside other headers",
+		  { LEAST, .headers = headers, .n_headers = 1,
+		    .recipients = hidden, .n_recipients = 2 },
+		  { .kind = OUTGOING_BCC },
+		  TO CONTENT
+		  "\"headers\":{\"Bcc\":\"r@x\",\"X-One\":\"1\"}," FROM_S
+		      OPTIONS "}" },
 		{ "an archive sees what the recipient sees",
 		  { LEAST },
 		  { .kind = OUTGOING_ARCHIVE },
