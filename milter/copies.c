@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "clock.h"
+#include "config.h"
 #include "copy_seal.h"
 #include "copy_terms.h"
 #include "log.h"
@@ -28,9 +29,6 @@
 #define COPY_MS 60000
 /* A message and what is put in it: its headers may be as long again. */
 #define COPY_ROOM (4 * MESSAGE_HEADERS_KEPT_MAX)
-
-/* How long what was sent may be known in memory only. */
-#define NOTE_MS 50
 
 struct copies {
 	struct resubmit_job job; /* first */
@@ -149,18 +147,14 @@ make(const struct copies *c, const struct outgoing_recipient *to,
 	edits_free(&e);
 }
 
-/* The memory is on disk within a second; a second of copies is many that a
- * crash would have sent twice. One thread writes for all. */
+/* Postfix has it on disk, and so must we: a second of copies is many that a
+ * crash would have sent twice. Who writes writes for all. */
 static void
-write_soon(const struct copies *c)
+note_taken(const struct copies *c)
 {
-	struct services *s = c->settings.services;
-	long long now = clock_ms();
-	long long last = atomic_load(&s->copies_noted_ms);
-
-	if (now - last >= NOTE_MS &&
-	    atomic_compare_exchange_strong(&s->copies_noted_ms, &last, now))
-		(void)sent_memory_flush(s->sent, (int64_t)time(NULL));
+	if (c->settings.config->remember_sent > 0)
+		(void)sent_memory_flush(c->settings.services->sent,
+					(int64_t)time(NULL));
 }
 
 static void
@@ -191,7 +185,8 @@ send_one(struct copies *c, size_t place, struct resubmit_line *line)
 	}
 	make(c, to, line, reply);
 	sent_memory_release(s->services->sent, &claim, reply->code == 250);
-	write_soon(c);
+	if (reply->code == 250)
+		note_taken(c);
 }
 
 /* Why not, once for all that hear the same. */

@@ -10,8 +10,8 @@
  * at once is Postfix's to say, and resubmit's.
  *
  * Whom Postfix took a copy for is remembered (sent_memory.h), so that another
- * attempt skips him; while copies are sent that is on disk some 50 ms later.
- * What a crash makes us forget, and a copy that was taken when the connection
+ * attempt skips him, and that is on disk before the next copy is sent. What
+ * was on its way in a crash, and a copy that was taken when the connection
  * broke, is sent again.
  */
 #ifndef TXM_MILTER_COPIES_H

@@ -19,6 +19,7 @@
 #include "metrics.h"
 #include "need.h"
 #include "plan_seal.h"
+#include "policy/body.h"
 #include "policy/dialect.h"
 #include "policy/dynbuf.h"
 #include "policy/mail_reader.h"
@@ -506,9 +507,13 @@ send_copies(struct mail *m)
 		.arg = m,
 	};
 	bool *wanted = find_wanted(m);
+	struct outgoing *o = m->plan->outgoing;
 
+	/* They are in the message as it came, which is what is sent. */
+	body_files_free(&o->files, o->n_files);
+	o->n_files = 0;
 	m->copies = copies_new(&settings);
-	for (size_t i = 0; i < m->plan->outgoing->n_recipients; i++) {
+	for (size_t i = 0; i < o->n_recipients; i++) {
 		if (wanted[i])
 			copies_want(m->copies, i);
 	}

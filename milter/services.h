@@ -56,7 +56,6 @@ struct services {
 	atomic_uint handoffs;	/* waiting for an API now */
 	atomic_uint deliveries; /* out of the queue, not answered yet */
 	atomic_uint sessions;	/* connections of Postfix */
-	atomic_llong copies_noted_ms; /* when copies.c last wrote of them */
 	atomic_bool draining;	/* new mail is answered 451 */
 
 	/* The gate for stopping: a callback that uses what is above counts
