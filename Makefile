@@ -346,7 +346,8 @@ purity: $(B)/libpolicy.a
 # --- fuzzing ------------------------------------------------------------------
 # libFuzzer wants clang; everything a target needs is compiled with it.
 
-FUZZ := fuzz_config fuzz_copies fuzz_dialect fuzz_header fuzz_html fuzz_lmtp \
+FUZZ := fuzz_api fuzz_config fuzz_copies fuzz_dialect fuzz_header fuzz_html \
+	fuzz_lmtp \
 	fuzz_mail_reader fuzz_message fuzz_plan fuzz_request fuzz_sasl fuzz_wire
 FB := build/fuzz
 FUZZ_CC := clang
@@ -364,6 +365,8 @@ $(FB)/%.o: %.c
 $(FUZZ:%=$(FB)/%): $(FB)/%: $(FB)/tests/fuzz/%.o $(FUZZ_OBJ)
 	$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(DAEMON_LIBS)
 
+$(FB)/fuzz_api: $(FB)/tests/unit/json_schema.o
+
 fuzz: $(FUZZ:%=$(FB)/%)
 	tests/fuzz/run $(FUZZ_SECONDS) $^
 
@@ -373,6 +376,10 @@ fuzz: $(FUZZ:%=$(FB)/%)
 docs-check:
 	mandoc -T lint -W warning man/*.[1-9]
 	@echo "$(words $(wildcard man/*.[1-9])) passed"
+
+# Which test shows what the providers promise.
+features:
+	$(PYTHON) tests/features
 
 # --- end to end, with a private Postfix ---------------------------------------
 
@@ -464,4 +471,4 @@ clean:
 	rm -rf build
 
 .PHONY: all bench-bin bench-queue counts unit unit-bin unit-threaded unit-threaded-bin purity fuzz e2e deps \
-	check demo install clean bench docs-check
+	check demo install clean bench docs-check features

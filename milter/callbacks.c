@@ -39,7 +39,7 @@
 	(SMFIP_NR_MAIL | SMFIP_NR_RCPT | SMFIP_NR_HDR | SMFIP_NR_EOH)
 
 /* For what goes into the queue; a new body also for answers to management. */
-#define ACTIONS                                                         \
+#define ACTIONS                                                          \
 	(SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_CHGBODY | SMFIF_CHGFROM | \
 	 SMFIF_ADDRCPT)
 

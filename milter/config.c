@@ -358,9 +358,8 @@ finish_api(struct loading *l, const struct config_block *b,
 		return;
 	}
 	if (clash != NULL)
-		(void)fail_of_api(l, b,
-				  "field: its place in the request is taken",
-				  clash);
+		(void)fail_of_api(
+		    l, b, "field: its place in the request is taken", clash);
 }
 
 static void

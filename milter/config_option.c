@@ -116,8 +116,7 @@ const struct config_option config_options[] = {
 	  false,
 	  { "accept", "retry" } },
 	{ SECTION_API, "consent_to_track", TYPE_CONSENT,
-	  API(settings.consent_to_track), "Unchanged", 0, 0, false,
-	  NO_WORDS },
+	  API(settings.consent_to_track), "Unchanged", 0, 0, false, NO_WORDS },
 	{ SECTION_API, "field", TYPE_FIELD, API(settings), "", 0, 0, false,
 	  NO_WORDS },
 	{ SECTION_ROUTE,
@@ -558,8 +557,8 @@ add_field(const struct config_option *o, const char *value,
 	why = check_field(o, value, n, path, s);
 	if (why != NULL)
 		return why;
-	s->fields = need(
-	    realloc(s->fields, (s->n_fields + 1) * sizeof(*s->fields)));
+	s->fields =
+	    need(realloc(s->fields, (s->n_fields + 1) * sizeof(*s->fields)));
 	s->fields[s->n_fields++] = (struct api_field){
 		.name = need(strndup(value, n)),
 		.path = need(strdup(path)),

@@ -129,10 +129,10 @@ read_words(const struct json_object *o, struct keystore_key *k)
 static const char *
 read_key(const struct json_object *o, struct keystore_key *k)
 {
-	static const char *const names[] = { "key",	"sha256",  "of",
-					     "label",	"login",   "status",
-					     "created", "not_before",
-					     "expires" };
+	static const char *const names[] = {
+		"key",	  "sha256",  "of",	   "label",  "login",
+		"status", "created", "not_before", "expires"
+	};
 	const char *error = read_hash(o, k);
 
 	if (error == NULL && !json_object_has_only(o, names, N_ELEMENTS(names)))

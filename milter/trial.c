@@ -27,6 +27,9 @@
 #include "services.h"
 #include "trial_page.h"
 
+/* What is shown of a file: whole multiples of three, so that base64 says the
+ * same. */
+#define FILE_SHOWN 60
 /* Requests that are shown; a message to more says how many there would be. */
 #define REQUESTS_SHOWN 10
 /* With its first line it is an answer. */
@@ -211,18 +214,31 @@ write_request(struct report *r, const struct config_api *api,
 	report_json(r, name, whole.data, whole.len);
 }
 
-static void
-write_requests(struct report *r, const struct config *c,
-	       const struct verdict *v)
+/* The beginnings of o's files; free(). */
+static struct body_file *
+cut_files(struct report *r, const struct outgoing *o)
 {
-	const struct outgoing *o = v->outgoing;
-	const struct config_api *api;
+	struct body_file *files = need(calloc(o->n_files + 1, sizeof(*files)));
+	bool cut = false;
+
+	for (size_t i = 0; i < o->n_files; i++) {
+		files[i] = o->files[i];
+		cut = cut || files[i].len > FILE_SHOWN;
+		if (files[i].len > FILE_SHOWN)
+			files[i].len = FILE_SHOWN;
+	}
+	if (cut)
+		report_number(r, "bytes_shown_of_a_file", FILE_SHOWN);
+	return files;
+}
+
+static void
+write_requests_of(struct report *r, const struct config_api *api,
+		  const struct outgoing *o)
+{
 	DYNBUF_AUTO shared;
 
 	dynbuf_init(&shared, API_REQUEST_MAX);
-	if (o->route == NULL || o->route->handoff == ROUTE_TRANSPORT)
-		return;
-	api = config_api(c, o->route->api);
 	if (!api->format->shared_piece(&api->settings, o, &shared))
 		return;
 	for (size_t i = 0; i < o->n_recipients && i < REQUESTS_SHOWN; i++)
@@ -230,6 +246,20 @@ write_requests(struct report *r, const struct config *c,
 	if (o->n_recipients > REQUESTS_SHOWN)
 		report_note(r, "and %zu more requests, to the other recipients",
 			    o->n_recipients - REQUESTS_SHOWN);
+}
+
+static void
+write_requests(struct report *r, const struct config *c,
+	       const struct verdict *v)
+{
+	const struct route *route = v->outgoing->route;
+	struct outgoing shown = *v->outgoing;
+
+	if (route == NULL || route->handoff == ROUTE_TRANSPORT)
+		return;
+	shown.files = cut_files(r, v->outgoing);
+	write_requests_of(r, config_api(c, route->api), &shown);
+	free(shown.files);
 }
 
 /* The report, or the page with it; or that it is too long. */

@@ -53,8 +53,7 @@ const size_t api_flexmail_n_fields = FIELDS;
 
 /* What is known by name. */
 static const char *const fixed[] = {
-	"recipient", "from",	"reply_to",
-	"subject",   "content.html",
+	"recipient", "from", "reply_to", "subject", "content.html",
 };
 
 #define N_FIXED (sizeof(fixed) / sizeof(fixed[0]))
@@ -318,8 +317,7 @@ add_file(struct dynbuf *out, const struct api_settings *s,
 	api_write_string(out, path_of(s, FIELD_FILE_NAME), f->name);
 	api_write_string(out, path_of(s, FIELD_FILE_TYPE), f->type);
 	if (f->is_inline)
-		api_write_string(out, path_of(s, FIELD_FILE_ID),
-				 f->content_id);
+		api_write_string(out, path_of(s, FIELD_FILE_ID), f->content_id);
 	api_write_base64(out, path_of(s, FIELD_FILE_DATA), f->data, f->len);
 	(void)dynbuf_adds(out, "}");
 }

@@ -142,28 +142,36 @@ is_first(const struct outgoing *o, size_t i)
 	return true;
 }
 
-/* Omitted when it is empty. Bcc is seen by who is one. */
-static void
-add_headers(struct dynbuf *out, const struct outgoing *o,
-	    const struct outgoing_recipient *r)
+static bool
+has_shared_headers(const struct outgoing *o)
 {
-	bool is_bcc = r->kind == OUTGOING_BCC;
+	return o->n_headers > 0 || o->cc != NULL;
+}
 
-	if (o->n_headers == 0 && o->cc == NULL && !is_bcc)
-		return;
-	api_write_open(out, "headers", "{");
+/* "headers" is there for all recipients or for none, and may be empty. */
+static bool
+has_headers(const struct outgoing *o)
+{
+	for (size_t i = 0; i < o->n_recipients; i++) {
+		if (o->recipients[i].kind == OUTGOING_BCC)
+			return true;
+	}
+	return has_shared_headers(o);
+}
+
+static void
+add_shared_headers(struct dynbuf *out, const struct outgoing *o)
+{
 	for (size_t i = 0; i < o->n_headers; i++) {
 		if (is_first(o, i))
 			add_header_value(out, o->headers[i].name,
 					 o->headers[i].value);
 	}
 	add_header_value(out, "CC", o->cc);
-	if (is_bcc)
-		add_header_value(out, "Bcc", r->email);
-	(void)dynbuf_adds(out, "},");
 }
 
-/* It ends within "content", where the shared piece goes on with "from". */
+/* It ends within "content", or the "headers" in that: Bcc is seen by who is
+ * one, and the shared piece goes on with what all see. */
 static bool
 recipient_piece(const struct api_settings *s, const struct outgoing *o,
 		const struct outgoing_recipient *r, struct dynbuf *out)
@@ -175,7 +183,12 @@ recipient_piece(const struct api_settings *s, const struct outgoing *o,
 	api_write_json(out, "tags", o->labels);
 	(void)dynbuf_adds(out, "}]");
 	api_write_open(out, "content", "{");
-	add_headers(out, o, r);
+	if (has_headers(o))
+		api_write_open(out, "headers", "{");
+	if (r->kind == OUTGOING_BCC) {
+		add_header_value(out, "Bcc", r->email);
+		(void)dynbuf_adds(out, has_shared_headers(o) ? "," : "");
+	}
 	return !out->overflow;
 }
 
@@ -224,6 +237,10 @@ shared_piece(const struct api_settings *s, const struct outgoing *o,
 	     struct dynbuf *out)
 {
 	(void)s;
+	if (has_headers(o)) {
+		add_shared_headers(out, o);
+		(void)dynbuf_adds(out, "},");
+	}
 	add_content(out, o);
 	(void)dynbuf_adds(out, "}");
 	add_options(out, o);

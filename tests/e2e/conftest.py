@@ -66,7 +66,10 @@ def relays(top_directory):
                       **config)
         relay.daemon.config["keys"].update(keys or {})
         for name, options in (sections or {}).items():
-            relay.daemon.config.setdefault(name, {}).update(options)
+            # What only the relay knows: its API's address.
+            relay.daemon.config.setdefault(name, {}).update(
+                (k, v(relay) if callable(v) else v)
+                for k, v in options.items())
         made.append(relay)
         return relay.start()
 

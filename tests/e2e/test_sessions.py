@@ -195,8 +195,9 @@ def milter(relay):
 def test_protocol_that_is_asked_for(relay):
     with milter(relay) as m:
         m.negotiate()
-        # To add and change headers, to replace the body, the sender.
-        assert m.actions == 0x01 | 0x10 | 0x02 | 0x40
+        # To add and change headers, to replace the body, the sender, to
+        # add recipients.
+        assert m.actions == 0x01 | 0x10 | 0x02 | 0x40 | 0x04
         assert m.steps & 0x400  # SKIP
 
 

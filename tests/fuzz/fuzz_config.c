@@ -33,6 +33,10 @@ check_api(const struct config_api *api)
 	assert(api->connections >= 1 && api->connections <= 10000);
 	assert(api->connect_timeout_ms >= 100 &&
 	       api->connect_timeout_ms <= 20000);
+	assert(api->settings.consent_to_track != NULL);
+	assert(api_flexmail_clash(&api->settings) == NULL);
+	for (size_t i = 0; i < api->settings.n_fields; i++)
+		assert(api_field_is_path(api->settings.fields[i].path));
 }
 
 /* Everything a hand-off follows is there. */

@@ -7,6 +7,8 @@
     api.fault("send", to="x@y.example", status=500)
     api.sends                           # what was accepted: JSON documents
     api.requests                        # everything that arrived
+    api.url_of("sparkpost")             # it is other providers' API there
+    api.taken("sparkpost")              # the requests that took effect
 
 It checks in the order of the real one and answers with its words.  Whether a
 message was "taken" does not depend on whether the answer got through: a fault
@@ -23,6 +25,7 @@ from dataclasses import dataclass, field
 from email.utils import parseaddr
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import fake_formats
 import net
 
 TAGS_MAX = 400
@@ -57,10 +60,19 @@ class Request:
     json: object = None
     status: int = 0  # what was answered; 0: nothing
     taken: bool = False  # a send that took effect
+    query: str = ""
+    format: object = None  # of fake_formats; None: EmailDelivery's
 
     def header(self, name):
         return next((v for n, v in self.headers if n.lower() == name.lower()),
                     None)
+
+    @property
+    def recipient(self):
+        """Of a send; None when it is none."""
+        if self.format is not None:
+            return self.format.recipient(self.json)
+        return self.json.get("to") if isinstance(self.json, dict) else None
 
 
 @dataclass
@@ -98,8 +110,7 @@ class Fault:
     def matches(self, request):
         return ((self.path is None or request.path.endswith(self.path)) and
                 (self.key is None or request.key == self.key) and
-                (self.to is None or (isinstance(request.json, dict) and
-                                     request.json.get("to") == self.to)) and
+                (self.to is None or request.recipient == self.to) and
                 (self.times is None or self.hits < self.times))
 
 
@@ -126,12 +137,16 @@ class FakeApi:
         self._release = threading.Event()
         self._server = None
         self._connections = set()
+        self.formats = fake_formats.Formats()
 
     # --- running -----------------------------------------------------------
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/api"
+        return self.url_of("api")
+
+    def url_of(self, format):
+        return f"http://127.0.0.1:{self.port}/{format}"
 
     def start(self):
         """Listens on a free port, or on the one it had."""
@@ -184,8 +199,13 @@ class FakeApi:
 
     def sends_to(self, recipient):
         """Calls for a recipient, whatever became of them."""
-        return [r for r in self.calls("send")
-                if isinstance(r.json, dict) and r.json.get("to") == recipient]
+        return [r for r in self.calls("send") if r.recipient == recipient]
+
+    def taken(self, format):
+        """Requests of a format that took effect."""
+        with self._lock:
+            return [r for r in self.requests
+                    if r.taken and r.format and r.format.name == format]
 
     @property
     def sends(self):
@@ -227,10 +247,12 @@ class FakeApi:
             with self._lock:
                 document = self._dispatch(request)
             return 200, document
-        except Refused as e:
+        except (Refused, fake_formats.Refused) as e:
             return e.status, e.document
 
     def _dispatch(self, request):
+        if request.format is not None:
+            return self._send_as(request)
         account = self.accounts.get(request.key)
         if account is None:
             raise Refused(401, "Invalid login", "Please log in again")
@@ -243,6 +265,13 @@ class FakeApi:
         if place[1] == "/api/ping":
             return [{"name": account.name}]
         raise Refused(404)
+
+    def _send_as(self, request):
+        if request.key not in self.accounts:
+            request.format.unknown_key()
+        assert request.header("Content-Type") == "application/json"
+        answer, request.taken = request.format.send(request)
+        return answer
 
     def _send(self, request, account):
         doc = _document(request)
@@ -351,6 +380,10 @@ class _Handler(BaseHTTPRequestHandler):
                           self.headers.items(), body,
                           self.headers.get("X-Auth-APIKey", ""), time.time(),
                           self.client_address)
+        request.query = self.path.partition("?")[2]
+        request.format = self.server.api.formats.find(request.path)
+        if request.format is not None:
+            request.key = request.format.key(request)
         try:
             request.json = json.loads(body) if body else None
         except ValueError:

@@ -288,6 +288,9 @@ class PrivatePostfix:
     def postcat(self, *args):
         return self._command("postcat", "-c", str(self.etc), *args)
 
+    def postsuper(self, *args):
+        return self._command("postsuper", "-c", str(self.etc), *args)
+
     def wait_until_empty(self, timeout=20):
         assert net.wait_until(lambda: not self.queue_ids(), timeout), \
             self.postqueue()

@@ -61,11 +61,11 @@ class Relay:
             name, [Route(r, r.title()) for r in routes], **account)
         return key
 
-    def local_key(self, *options, account=None, routes=("main",)):
+    def local_key(self, *options, account=None, routes=("main",), known=None):
         """A key made by txmilterctl, for an account that the API knows by a
-        key of its own: (key, its id, the account's id)."""
+        key of its own (or by `known`): (key, its id, the account's id)."""
         account = account or "a" + secrets.token_hex(6)
-        known = self.new_key(routes)
+        known = known or self.new_key(routes)
         file = self.dir / f"{account}.key"
         file.write_text(known + "\n")
         made = self.daemon.ctl_json(

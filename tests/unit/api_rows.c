@@ -236,10 +236,10 @@ heads_wrong(const struct api_format *f, const struct head_row *rows, size_t n)
 		for (size_t k = 0; k < h.n_headers; k++)
 			dynbuf_addf(&headers, "%s\n", h.headers[k]);
 		if (good == (rows[i].path != NULL) &&
-		    (!good || (strcmp(h.path, rows[i].path) == 0 &&
-			       strcmp(h.basic, rows[i].basic) == 0 &&
-			       strcmp(dynbuf_str(&headers), rows[i].headers) ==
-				   0)))
+		    (!good ||
+		     (strcmp(h.path, rows[i].path) == 0 &&
+		      strcmp(h.basic, rows[i].basic) == 0 &&
+		      strcmp(dynbuf_str(&headers), rows[i].headers) == 0)))
 			continue;
 		printf("%s: %d %s %s\n", rows[i].key, good, h.path,
 		       dynbuf_str(&headers));

@@ -19,12 +19,8 @@
 	{                                                             \
 		""                                                    \
 	}
-#define HTML(text_)                          \
-	.html = (char[]){ text_ }, .html_len = \
-	    sizeof(text_) - 1
-#define TEXT(text_)                          \
-	.text = (char[]){ text_ }, .text_len = \
-	    sizeof(text_) - 1
+#define HTML(text_) .html = (char[]){ text_ }, .html_len = sizeof(text_) - 1
+#define TEXT(text_) .text = (char[]){ text_ }, .text_len = sizeof(text_) - 1
 
 struct request_row {
 	const char *name;
@@ -72,7 +68,7 @@ unsigned fits_wrong(const struct api_format *f, const struct fit_row *rows,
 struct head_row {
 	const char *key;
 	const char *subaccount;
-	const char *path; /* NULL: the key is refused */
+	const char *path;    /* NULL: the key is refused */
 	const char *headers; /* each with a line end */
 	const char *basic;
 };

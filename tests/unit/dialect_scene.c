@@ -136,8 +136,17 @@ add_file(struct dynbuf *out, const struct body_file *f)
 }
 
 static void
+check_len(const char *text, size_t len)
+{
+	assert_int_equal(len, text != NULL ? strlen(text) : 0);
+}
+
+static void
 add_lines(struct dynbuf *out, const struct outgoing *o)
 {
+	check_len(o->html, o->html_len);
+	check_len(o->text, o->text_len);
+	check_len(o->amp, o->amp_len);
 	dynbuf_adds(out, "\n");
 	add_strings(out, o);
 	for (size_t i = 0; i < o->n_recipients; i++)
@@ -150,6 +159,7 @@ add_lines(struct dynbuf *out, const struct outgoing *o)
 	add_text(out, "html", o->html);
 	add_text(out, "text", o->text);
 	add_text(out, "text is made", o->text_is_made ? "yes" : NULL);
+	add_text(out, "text is flowed", o->text_is_flowed ? "yes" : NULL);
 	add_text(out, "amp", o->amp);
 	for (size_t i = 0; i < o->n_files; i++)
 		add_file(out, &o->files[i]);

@@ -11,6 +11,7 @@
  *	header X-Other: 1		a header that goes along
  *	html: <p>x			the same for text and amp
  *	text is made: yes
+ *	text is flowed: yes
  *	file a.pdf: application/pdf, 4 bytes
  *	file a.png: image/png, 4 bytes, inline a@x
  *	asks for tag: X-Flexmail-Tag	who asks for the feature

@@ -11,9 +11,9 @@ type_of(const json_t *v)
 		json_type type;
 		const char *name;
 	} names[] = {
-		{ JSON_OBJECT, "object" },   { JSON_ARRAY, "array" },
-		{ JSON_STRING, "string" },   { JSON_TRUE, "boolean" },
-		{ JSON_FALSE, "boolean" },   { JSON_INTEGER, "number" },
+		{ JSON_OBJECT, "object" }, { JSON_ARRAY, "array" },
+		{ JSON_STRING, "string" }, { JSON_TRUE, "boolean" },
+		{ JSON_FALSE, "boolean" }, { JSON_INTEGER, "number" },
 		{ JSON_REAL, "number" },
 	};
 
@@ -98,11 +98,9 @@ keyword_holds(const char *key, json_t *rule, json_t *schema, json_t *v)
 	if (strcmp(key, "required") == 0)
 		return has_all(rule, v);
 	if (strcmp(key, "properties") == 0)
-		return members_hold(rule,
-				    json_object_get(schema,
-						    "additionalProperties") ==
-					NULL,
-				    v);
+		return members_hold(
+		    rule,
+		    json_object_get(schema, "additionalProperties") == NULL, v);
 	if (strcmp(key, "items") == 0)
 		return items_hold(rule, v);
 	return strcmp(key, "additionalProperties") == 0

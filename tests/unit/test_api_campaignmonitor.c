@@ -164,8 +164,9 @@ test_consent(void **state)
 	for (size_t i = 0; i < N_ELEMENTS(wants); i++) {
 		const struct api_settings s = { .consent_to_track =
 						    api_consents[i] };
-		const struct request_row row = { "consent", { LEAST }, { 0 },
-						 wants[i] };
+		const struct request_row row = {
+			"consent", { LEAST }, { 0 }, wants[i]
+		};
 
 		assert_int_equal(requests_wrong(f, &s, &row, 1), 0);
 	}
@@ -232,9 +233,8 @@ static const struct answer_row answers[] = {
 	  UNUSABLE, "" },
 	{ "no id", 202, "[{\"Status\":\"Received\"}]", API_MISFIT, 451,
 	  UNUSABLE, "" },
-	{ "an empty id", 202,
-	  "[{\"MessageID\":\"\",\"Status\":\"Received\"}]", API_MISFIT, 451,
-	  UNUSABLE, "" },
+	{ "an empty id", 202, "[{\"MessageID\":\"\",\"Status\":\"Received\"}]",
+	  API_MISFIT, 451, UNUSABLE, "" },
 	{ "nobody", 202, "[]", API_MISFIT, 451, UNUSABLE, "" },
 	{ "an object", 202, "{\"MessageID\":\"1\",\"Status\":\"Received\"}",
 	  API_MISFIT, 451, UNUSABLE, "" },
@@ -273,12 +273,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_heads),
-		cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_consent),
-		cmocka_unit_test(test_full),
-		cmocka_unit_test(test_fits),
-		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_heads),	cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_consent), cmocka_unit_test(test_full),
+		cmocka_unit_test(test_fits),	cmocka_unit_test(test_answers),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -91,7 +91,8 @@ check_request(const char *name, const struct outgoing_recipient *r,
 static void
 test_requests(void **state)
 {
-	const struct outgoing_recipient r = { .email = S("r@x"), .name = S("") };
+	const struct outgoing_recipient r = { .email = S("r@x"),
+					      .name = S("") };
 	const struct {
 		const char *name;
 		struct outgoing o;
@@ -165,7 +166,8 @@ test_requests(void **state)
 static void
 test_recipient(void **state)
 {
-	const struct outgoing_recipient r = { .email = S("r\"@x"), .name = S("Doe, \"J\"") };
+	const struct outgoing_recipient r = { .email = S("r\"@x"),
+					      .name = S("Doe, \"J\"") };
 	const struct outgoing o = {
 		.from_name = S("Shop \"X\""),
 		.from_email = S("s@x"),
@@ -221,7 +223,8 @@ test_fits(void **state)
 static void
 test_full(void **state)
 {
-	const struct outgoing_recipient r = { .email = S("r@x"), .name = S("R") };
+	const struct outgoing_recipient r = { .email = S("r@x"),
+					      .name = S("R") };
 	const struct outgoing o = {
 		LEAST,
 		.subject = S("s"),
@@ -245,7 +248,8 @@ test_full(void **state)
 		DYNBUF_AUTO out;
 
 		dynbuf_init(&out, max);
-		assert_int_equal(f->recipient_piece(NULL, &o, &r, &out), max >= first);
+		assert_int_equal(f->recipient_piece(NULL, &o, &r, &out),
+				 max >= first);
 		assert_false(f->shared_piece(NULL, &o, &out));
 	}
 }
@@ -449,8 +453,8 @@ test_read_routes(void **state)
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		struct account *a = account_new("acme");
 		DYNBUF_AUTO got;
-		bool ok =
-		    f->keys->read_routes(routes[i].body, strlen(routes[i].body), a);
+		bool ok = f->keys->read_routes(routes[i].body,
+					       strlen(routes[i].body), a);
 
 		dynbuf_init(&got, 1000);
 		for (size_t k = 0; k < a->n_routes; k++)
@@ -477,7 +481,8 @@ test_read_too_many_routes(void **state)
 			dynbuf_adds(&body,
 				    i ? ",{\"id\":\"r\"}" : "[{\"id\":\"r\"}");
 		dynbuf_adds(&body, "]");
-		assert_int_equal(f->keys->read_routes(body.data, body.len, a), !more);
+		assert_int_equal(f->keys->read_routes(body.data, body.len, a),
+				 !more);
 		account_free(&a);
 	}
 }
@@ -505,7 +510,7 @@ test_read_account(void **state)
 	for (size_t i = 0; i < sizeof(accounts) / sizeof(accounts[0]); i++) {
 		char id[ACCOUNT_ID_MAX + 1] = "unset";
 		bool ok = f->keys->read_account(accounts[i].body,
-					  strlen(accounts[i].body), id);
+						strlen(accounts[i].body), id);
 
 		if (ok != (accounts[i].want != NULL) ||
 		    (ok && strcmp(id, accounts[i].want) != 0))

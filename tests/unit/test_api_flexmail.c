@@ -95,8 +95,7 @@ test_requests(void **state)
 		{ "text beside it",
 		  { LEAST, HTML("<p>"), TEXT("t") },
 		  { 0 },
-		  TO FROM
-		  ",\"content\":{\"html\":\"<p>\",\"text\":\"t\"}}" },
+		  TO FROM ",\"content\":{\"html\":\"<p>\",\"text\":\"t\"}}" },
 		{ "text alone",
 		  { LEAST, TEXT("t") },
 		  { 0 },
@@ -134,8 +133,8 @@ test_requests(void **state)
 			  "\"l@x\",\"content\":\"/wD+\"}]}" },
 		{ "what the API has nothing for",
 		  { LEAST, .labels = S("[]"), .message_id = S("<1@x>"),
-		    .inline_css = SWITCH_ON, .route_id = S("r"),
-		    .amp = S("a"), .amp_len = 1 },
+		    .inline_css = SWITCH_ON, .route_id = S("r"), .amp = S("a"),
+		    .amp_len = 1 },
 		  { .kind = OUTGOING_CC },
 		  TO FROM "}" },
 	};
@@ -146,8 +145,8 @@ test_requests(void **state)
 
 /* --- names that are not public -------------------------------------------- */
 
-#define FIELD(name_, path_)          \
-	{                            \
+#define FIELD(name_, path_)        \
+	{                          \
 		S(name_), S(path_) \
 	}
 
@@ -247,10 +246,12 @@ test_paths(void **state)
 		const char *path;
 		bool good;
 	} rows[] = {
-		{ "a", true },	     { "a.b", true },	{ "A-1_b.c", true },
-		{ "a.b.c.d", true }, { "a.b.c.d.e", false }, { "", false },
-		{ ".", false },	     { "a.", false },	{ ".a", false },
-		{ "a..b", false },   { "a b", false },	{ "a\"b", false },
+		{ "a", true },		{ "a.b", true },
+		{ "A-1_b.c", true },	{ "a.b.c.d", true },
+		{ "a.b.c.d.e", false }, { "", false },
+		{ ".", false },		{ "a.", false },
+		{ ".a", false },	{ "a..b", false },
+		{ "a b", false },	{ "a\"b", false },
 		{ "\xc3\xa9", false },
 	};
 	char longest[API_FIELD_PATH_MAX + 2];
@@ -274,15 +275,9 @@ test_full(void **state)
 		.name = S("a"), .type = S("t"), .data = S("hello"), .len = 5
 	};
 	const struct outgoing o = {
-		LEAST,
-		.subject = S("s"),
-		.reply_to = S("p@x"),
-		.tag = S("t"),
-		.metadata = S("{}"),
-		.open_tracking = SWITCH_ON,
-		HTML("h"),
-		TEXT("t"),
-		.files = &file,
+		LEAST,	       .subject = S("s"),   .reply_to = S("p@x"),
+		.tag = S("t"), .metadata = S("{}"), .open_tracking = SWITCH_ON,
+		HTML("h"),     TEXT("t"),	    .files = &file,
 		.n_files = 1,
 	};
 
@@ -312,13 +307,15 @@ test_fits(void **state)
 		    .asked = { [FEATURE_TAG] = "X-MSYS-API" } },
 		  "X-MSYS-API: too long for the API of the route: it takes 50 "
 		  "characters" },
-		{ "blanks are one", { GOOD, .tag = S(FIFTY "    ") },
+		{ "blanks are one",
+		  { GOOD, .tag = S(FIFTY "    ") },
 		  "The tag: too long for the API of the route: it takes 50 "
 		  "characters" },
 		{ "one address", { GOOD, .reply_to = S("a@x") }, NULL },
 		{ "two", { GOOD, .reply_to = S("a@x, b@x") }, one_address },
 		{ "none", { GOOD, .reply_to = S("somebody") }, one_address },
-		{ "an empty group", { GOOD, .reply_to = S("us:;") },
+		{ "an empty group",
+		  { GOOD, .reply_to = S("us:;") },
 		  one_address },
 	};
 
@@ -347,10 +344,10 @@ static const struct answer_row answers[] = {
 	  REFUSED "m", "" },
 	{ "400, problem+json", 400, "{\"title\":\"t\",\"detail\":\"d\"}",
 	  API_REFUSED, 550, REFUSED "d", "" },
-	{ "400, title", 400, "{\"title\":\"t\"}", API_REFUSED, 550,
-	  REFUSED "t", "" },
-	{ "400, error", 400, "{\"error\":\"e\",\"message\":\"m\"}",
-	  API_REFUSED, 550, REFUSED "e", "" },
+	{ "400, title", 400, "{\"title\":\"t\"}", API_REFUSED, 550, REFUSED "t",
+	  "" },
+	{ "400, error", 400, "{\"error\":\"e\",\"message\":\"m\"}", API_REFUSED,
+	  550, REFUSED "e", "" },
 	{ "400, error object", 400, "{\"error\":{\"message\":\"e\"}}",
 	  API_REFUSED, 550, REFUSED "e", "" },
 	{ "400, errors", 400,
@@ -387,14 +384,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_heads),
-		cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_fields),
-		cmocka_unit_test(test_clashes),
-		cmocka_unit_test(test_paths),
-		cmocka_unit_test(test_full),
-		cmocka_unit_test(test_fits),
-		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_heads),  cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_fields), cmocka_unit_test(test_clashes),
+		cmocka_unit_test(test_paths),  cmocka_unit_test(test_full),
+		cmocka_unit_test(test_fits),   cmocka_unit_test(test_answers),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -23,8 +23,7 @@
 static const struct api_format *const f = &api_generic;
 
 #define TO "{\"recipient\":{\"email\":\"r@x\",\"kind\":\"to\"}"
-#define FROM \
-	",\"from_name\":\"\",\"from_email\":\"s@x\",\"return_path\":\"\""
+#define FROM ",\"from_name\":\"\",\"from_email\":\"s@x\",\"return_path\":\"\""
 
 static void
 test_heads(void **state)
@@ -78,12 +77,22 @@ static const struct request_row rows[] = {
 	  { .kind = OUTGOING_ARCHIVE },
 	  "{\"recipient\":{\"email\":\"r@x\",\"kind\":\"archive\"}" FROM "}" },
 	{ "strings",
-	  { .from_name = S("N"), .from_email = S("e@x"),
-	    .return_path = S("b@x"), .subject = S("s"), .reply_to = S("p"),
-	    .to = S("t"), .cc = S("c"), .message_id = S("<1@x>"),
-	    .tag = S("g"), .labels = S("[\"l\"]"), .metadata = S("{\"m\":1.0}"),
-	    .template_id = S("T"), .variables = S("{ \"v\":1e2 }"),
-	    .dkim_key = S("d"), .ip_pool = S("i"), .subaccount = S("7"),
+	  { .from_name = S("N"),
+	    .from_email = S("e@x"),
+	    .return_path = S("b@x"),
+	    .subject = S("s"),
+	    .reply_to = S("p"),
+	    .to = S("t"),
+	    .cc = S("c"),
+	    .message_id = S("<1@x>"),
+	    .tag = S("g"),
+	    .labels = S("[\"l\"]"),
+	    .metadata = S("{\"m\":1.0}"),
+	    .template_id = S("T"),
+	    .variables = S("{ \"v\":1e2 }"),
+	    .dkim_key = S("d"),
+	    .ip_pool = S("i"),
+	    .subaccount = S("7"),
 	    .route_id = S("r") },
 	  { 0 },
 	  TO ",\"from_name\":\"N\",\"from_email\":\"e@x\",\"return_path\":"

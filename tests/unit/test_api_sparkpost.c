@@ -24,7 +24,6 @@ static const struct api_format *const f = &api_sparkpost;
 #define OFF "\"open_tracking\":false,\"click_tracking\":false,"
 #define NO_TEMPLATES "\"perform_substitutions\":false"
 #define OPTIONS "},\"options\":{" OFF NO_TEMPLATES "}"
-#define BCC "\"headers\":{\"Bcc\":\"r@x\"},"
 
 static void
 test_heads(void **state)
@@ -74,6 +73,10 @@ test_requests(void **state)
 		{ S("List-Unsubscribe"), S("<mailto:u@x>") },
 		{ S("x-one"), S("2") },
 	};
+	struct outgoing_recipient hidden[] = {
+		{ S("a@x"), S(""), OUTGOING_TO },
+		{ S("r@x"), S(""), OUTGOING_BCC },
+	};
 	const struct request_row rows[] = {
 		{ "what must be there", { LEAST }, { 0 }, TO FROM OPTIONS "}" },
 		{ "the recipient's name",
@@ -98,7 +101,8 @@ test_requests(void **state)
 		  { 0 },
 		  TO FROM OPTIONS "}" },
 		{ "subject and reply-to",
-		  { LEAST, .subject = S("\xc3\xa9"), .reply_to = S("a@x, b@x") },
+		  { LEAST, .subject = S("\xc3\xa9"),
+		    .reply_to = S("a@x, b@x") },
 		  { 0 },
 		  TO FROM ",\"subject\":\"\xc3\xa9\",\"reply_to\":"
 			  "\"a@x, b@x\"" OPTIONS "}" },
@@ -126,27 +130,42 @@ test_requests(void **state)
 		{ "attachments alone",
 		  { LEAST, .files = files, .n_files = 1 },
 		  { 0 },
-		  TO FROM
-		  ",\"attachments\":[{\"name\":\"a.txt\",\"type\":"
-		  "\"text/plain; charset=utf-8\",\"data\":\"aGVsbG8=\"}]" OPTIONS
-		  "}" },
+		  TO FROM ",\"attachments\":[{\"name\":\"a.txt\",\"type\":"
+			  "\"text/plain; "
+			  "charset=utf-8\",\"data\":\"aGVsbG8=\"}]" OPTIONS
+			  "}" },
 		{ "other headers, the first of a name",
 		  { LEAST, .headers = headers, .n_headers = 3 },
 		  { 0 },
-		  TO CONTENT "\"headers\":{\"X-One\":\"1\",\"List-Unsubscribe\":"
-			     "\"<mailto:u@x>\"}," FROM_S OPTIONS "}" },
+		  TO CONTENT
+		  "\"headers\":{\"X-One\":\"1\",\"List-Unsubscribe\":"
+		  "\"<mailto:u@x>\"}," FROM_S OPTIONS "}" },
 		{ "Cc is for all",
 		  { LEAST, .cc = S("C <c@x>"), .headers = headers,
 		    .n_headers = 1 },
 		  { .kind = OUTGOING_ARCHIVE },
 		  TO CONTENT "\"headers\":{\"X-One\":\"1\",\"CC\":"
 			     "\"C <c@x>\"}," FROM_S OPTIONS "}" },
-		{ "to a cc", { LEAST }, { .kind = OUTGOING_CC },
+		{ "to a cc",
+		  { LEAST },
+		  { .kind = OUTGOING_CC },
 		  TO FROM OPTIONS "}" },
 		{ "Bcc is for who is one",
-		  { LEAST },
+		  { LEAST, .recipients = hidden, .n_recipients = 2 },
 		  { .kind = OUTGOING_BCC },
-		  TO CONTENT BCC FROM_S OPTIONS "}" },
+		  TO CONTENT "\"headers\":{\"Bcc\":\"r@x\"}," FROM_S OPTIONS
+			     "}" },
+		{ "and nobody else",
+		  { LEAST, .recipients = hidden, .n_recipients = 2 },
+		  { 0 },
+		  TO CONTENT "\"headers\":{}," FROM_S OPTIONS "}" },
+		{ "Bcc beside other headers",
+		  { LEAST, .headers = headers, .n_headers = 1,
+		    .recipients = hidden, .n_recipients = 2 },
+		  { .kind = OUTGOING_BCC },
+		  TO CONTENT
+		  "\"headers\":{\"Bcc\":\"r@x\",\"X-One\":\"1\"}," FROM_S
+		      OPTIONS "}" },
 		{ "an archive sees what the recipient sees",
 		  { LEAST },
 		  { .kind = OUTGOING_ARCHIVE },
@@ -219,8 +238,8 @@ test_curly_braces(void **state)
 		{ "}}}}}", CLOSE("triple") CLOSE("double") },
 		{ "{{}", OPEN("double") CLOSE("single") },
 		{ "{}}", OPEN("single") CLOSE("double") },
-		{ "{a} {{b", OPEN("single") "a" CLOSE("single") " " OPEN(
-				"double") "b" },
+		{ "{a} {{b",
+		  OPEN("single") "a" CLOSE("single") " " OPEN("double") "b" },
 		{ "\xc3\xa9{{\xc3\xa9", "\xc3\xa9" OPEN("double") "\xc3\xa9" },
 	};
 
@@ -232,11 +251,8 @@ test_curly_braces(void **state)
 		struct outgoing_header header = { S("X-H"), value };
 		struct request_row row = {
 			.name = rows[i].subject,
-			.o = { LEAST,
-			       .subject = value,
-			       .reply_to = value,
-			       .cc = value,
-			       .headers = &header,
+			.o = { LEAST, .subject = value, .reply_to = value,
+			       .cc = value, .headers = &header,
 			       .n_headers = 1 },
 		};
 
@@ -244,11 +260,12 @@ test_curly_braces(void **state)
 		strcpy(value, rows[i].subject);
 		row.o.from_name = value;
 		(void)dynbuf_addf(&whole,
-			       TO CONTENT "\"headers\":{\"X-H\":\"%s\",\"CC\":\"%s\"},"
-				"\"from\":{\"email\":\"s@x\",\"name\":\"%s\"}"
-				",\"subject\":\"%s\","
+				  TO CONTENT
+				  "\"headers\":{\"X-H\":\"%s\",\"CC\":\"%s\"},"
+				  "\"from\":{\"email\":\"s@x\",\"name\":\"%s\"}"
+				  ",\"subject\":\"%s\","
 				  "\"reply_to\":\"%s\"" OPTIONS "}",
-			       want, want, want, want, want);
+				  want, want, want, want, want);
 		row.want = dynbuf_str(&whole);
 		assert_int_equal(requests_wrong(f, NULL, &row, 1), 0);
 	}
@@ -258,7 +275,10 @@ static void
 test_full(void **state)
 {
 	struct body_file files[] = {
-		{ .name = S("a"), .type = S("t"), .data = S("hello"), .len = 5 },
+		{ .name = S("a"),
+		  .type = S("t"),
+		  .data = S("hello"),
+		  .len = 5 },
 		{ .name = S("b"),
 		  .type = S("t"),
 		  .content_id = S("c"),
@@ -296,7 +316,7 @@ test_full(void **state)
 static void
 test_fits(void **state)
 {
-#define SIXTY_FOUR                                                  \
+#define SIXTY_FOUR                                                   \
 	"1234567890123456789012345678901234567890123456789012345678" \
 	"\xc3\xa9\xc3\xa9\xc3\xa9"
 	static const char *no_subject =
@@ -325,8 +345,8 @@ test_fits(void **state)
 
 /* --- answers -------------------------------------------------------------- */
 
-#define RESULTS(accepted)                                          \
-	"\"results\":{\"total_rejected_recipients\":0,"            \
+#define RESULTS(accepted)                               \
+	"\"results\":{\"total_rejected_recipients\":0," \
 	"\"total_accepted_recipients\":" accepted ",\"id\":\"118\"}"
 #define ERROR(code, more) \
 	"{\"errors\":[{\"message\":\"m\",\"code\":" code more "}]}"

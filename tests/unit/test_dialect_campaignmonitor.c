@@ -148,6 +148,11 @@ static const struct dialect_row useless[] = {
 	  M MAILGUN ":\n" MAILGUN ": b\n", .lacks = "tag:" },
 	{ "a control character", M MAILGUN ": =?utf-8?Q?=01?=\n",
 	  .lacks = "tag:" },
+	{ "a control character, in each of the others",
+	  M "X-Mailgun-Campaign-Id: =?utf-8?Q?=01?=\n" MAILJET
+	    ": =?utf-8?Q?=01?=\n" MANDRILL ": =?utf-8?Q?=01?=\n" POSTMARK
+	    ": =?utf-8?Q?=01?=\n" SENDGRID ": =?utf-8?Q?=01?=\n",
+	  .lacks = "tag:" },
 	{ "256 characters", M POSTMARK ": " X255 "5\n", .lacks = "tag:" },
 	{ "no JSON", M SENDGRID ": category=a\n", .lacks = "tag:" },
 	{ "broken JSON", M SENDGRID ": {\"category\":\"a\",}\n",
@@ -245,6 +250,11 @@ static const struct dialect_row switches[] = {
 	  .want = "open_tracking: off" },
 	{ "empty", M OPENS ":\n" CLICKS ":\n" CSS ":\n",
 	  .want = "open_tracking: on\nclick_tracking: on\ninline_css: on" },
+	{ "encoded",
+	  M OPENS ": =?utf-8?Q?false?=\n" CLICKS ": =?utf-8?Q?false?=\n" CSS
+		  ": =?utf-8?Q?false?=\n",
+	  .want = "open_tracking: off\nclick_tracking: off\n"
+		  "inline_css: off" },
 	{ "opens, a number", M OPENS ": 0\n",
 	  .refusal = "550 5.6.0 " OPENS ": must be true or false" },
 	{ "clicks, a word", M CLICKS ": no\n",
@@ -298,6 +308,13 @@ static const struct dialect_row bodies[] = {
 		    "Content-Transfer-Encoding: base64\n\nJVBERg==\n--b--\n",
 	  .want = "html: <p>x\nfile a.pdf: application/pdf, 4 bytes\n"
 		  "asks for attachments: Content-Disposition" },
+	{ "an AMP part", F CT "multipart/alternative; boundary=b\n",
+	  "--b\n" CT "text/x-amp-html\n\n<html amp4email>\n" HTML_PART
+	  "--b--\n",
+	  .want = "html: <p>x\namp: <html amp4email>\n"
+		  "asks for AMP part: Content-Type" },
+	{ "flowed text", F CT "text/plain; format=flowed\n", "a \nb",
+	  .want = "text: a \r\nb\ntext is flowed: yes" },
 	{ "an image with an id, as Django sends it",
 	  F CT "multipart/related; boundary=b\n",
 	  "--b\n" CT "text/html\n\n<img src=\"cid:labor_hub_logo\">\n"
@@ -357,6 +374,28 @@ static const struct dialect_row addresses[] = {
 	  F "Subject: =?utf-8?Q?=C3=A9?=\nReply-To: Ann <a@example.com>\n",
 	  .want = "subject: \xc3\xa9\nreply_to: Ann <a@example.com>" },
 	{ "Message-ID", M "Message-ID: <1@x>\n", .want = "message_id: <1@x>" },
+	{ "a Message-ID is not decoded", M "Message-ID: <=?utf-8?Q?1?=@x>\n",
+	  .want = "message_id: <=?utf-8?Q?1?=@x>" },
+	{ "a comma in an encoded name",
+	  "From: =?utf-8?Q?Doe=2C_Jos=C3=A9?= <j@example.com>\n"
+	  "To: =?utf-8?Q?Doe=2C_Joe?= <r@example.com>\n"
+	  "Cc: =?utf-8?Q?Doe=2C_Ann?= <a@example.com>\n"
+	  "Content-Type: text/html\n",
+	  .want = "from_name: Doe, Jos\xc3\xa9\nto: r@example.com (Doe, Joe)\n"
+		  "to: \"Doe, Joe\" <r@example.com>\n"
+		  "cc: \"Doe, Ann\" <a@example.com>" },
+	{ "an address in an encoded name is a name",
+	  "From: =?utf-8?Q?=3Ce=40evil.example=3E?= <j@example.com>\n"
+	  "To: =?utf-8?Q?=3Ce=40evil.example=3E?= <r@example.com>\n"
+	  "Cc: =?utf-8?Q?=3Ce=40evil.example=3E?= <a@example.com>\n"
+	  "Content-Type: text/html\n",
+	  .want = "from_name: <e@evil.example>\nfrom_email: j@example.com\n"
+		  "to: r@example.com (<e@evil.example>)\n"
+		  "to: \"<e@evil.example>\" <r@example.com>\n"
+		  "cc: \"<e@evil.example>\" <a@example.com>" },
+	{ "an encoded Reply-To",
+	  M "Reply-To: =?utf-8?Q?Jos=C3=A9?= <j@example.com>\n",
+	  .want = "reply_to: Jos\xc3\xa9 <j@example.com>" },
 	{ "other headers go along", M "X-Other: a\n",
 	  .want = "header X-Other: a\n"
 		  "asks for other headers: Other headers" },
@@ -383,7 +422,7 @@ test_table(void **state)
 {
 	static const char *const control[] = {
 		GROUP,	 OPENS,	   CLICKS,   CSS,      MAILGUN,
-		MAILJET, MANDRILL, POSTMARK, SENDGRID,
+		MAILJET, MANDRILL, POSTMARK, SENDGRID, "X-Mailgun-Campaign-Id",
 	};
 
 	(void)state;
@@ -393,6 +432,8 @@ test_table(void **state)
 	assert_null(dialect_campaignmonitor.route_header);
 	assert_int_equal(dialect_campaignmonitor.recipients_max, 25);
 	assert_true(dialect_campaignmonitor.keeps_others);
+	assert_false(dialect_campaignmonitor.completes_to);
+	assert_false(dialect_campaignmonitor.html_only);
 	/* The password is enough. */
 	assert_null(dialect_campaignmonitor.login);
 	for (size_t i = 0; i < sizeof(control) / sizeof(control[0]); i++)

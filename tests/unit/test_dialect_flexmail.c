@@ -215,6 +215,9 @@ static const struct dialect_row tracking[] = {
 	{ "false", M OPENS ": false\n" LINKS ": False\n",
 	  .want = "open_tracking: off\nclick_tracking: off" },
 	{ "false asks for nothing", M OPENS ": false\n", .lacks = "asks for" },
+	{ "encoded",
+	  M OPENS ": =?utf-8?Q?true?=\n" LINKS ": =?utf-8?Q?true?=\n",
+	  .want = "open_tracking: on\nclick_tracking: on" },
 	{ "empty", M OPENS ":\n" LINKS ":\n",
 	  .want = "open_tracking: off\nclick_tracking: off" },
 	{ "another word", M OPENS ": yes\n",
@@ -273,6 +276,11 @@ static const struct dialect_row bodies[] = {
 	{ "an image that is an attachment", MIXED,
 	  HTML_PART "--b\n" CT "image/png; name=a.png\n\nabcd\n--b--\n",
 	  .want = "file a.png: image/png, 4 bytes" },
+	{ "an AMP part", F CT "multipart/alternative; boundary=b\n",
+	  "--b\n" CT "text/x-amp-html\n\n<html amp4email>\n" HTML_PART
+	  "--b--\n",
+	  .want = "html: <p>x\namp: <html amp4email>\n"
+		  "asks for AMP part: Content-Type" },
 	{ "an inline attachment", MIXED,
 	  HTML_PART "--b\n" CT "image/png\nContent-Disposition: "
 		    "inline; filename=a.png\n\nabcd\n--b--\n",
@@ -326,6 +334,26 @@ static const struct dialect_row addresses[] = {
 	  F CT "text/html\nSubject: =?utf-8?Q?=C3=A9?=\n"
 	       "Reply-To: Ann <a@example.com>\n",
 	  .want = "subject: \xc3\xa9\nreply_to: Ann <a@example.com>" },
+	{ "a comma in an encoded name",
+	  "From: =?utf-8?Q?Doe=2C_Jos=C3=A9?= <j@example.com>\n"
+	  "To: =?utf-8?Q?Doe=2C_Joe?= <r@example.com>\n"
+	  "Cc: =?utf-8?Q?Doe=2C_Ann?= <a@example.com>\n"
+	  "Content-Type: text/html\n",
+	  .want = "from_name: Doe, Jos\xc3\xa9\nto: r@example.com (Doe, Joe)\n"
+		  "to: \"Doe, Joe\" <r@example.com>\n"
+		  "cc: \"Doe, Ann\" <a@example.com>" },
+	{ "an address in an encoded name is a name",
+	  "From: =?utf-8?Q?=3Ce=40evil.example=3E?= <j@example.com>\n"
+	  "To: =?utf-8?Q?=3Ce=40evil.example=3E?= <r@example.com>\n"
+	  "Cc: =?utf-8?Q?=3Ce=40evil.example=3E?= <a@example.com>\n"
+	  "Content-Type: text/html\n",
+	  .want = "from_name: <e@evil.example>\nfrom_email: j@example.com\n"
+		  "to: r@example.com (<e@evil.example>)\n"
+		  "to: \"<e@evil.example>\" <r@example.com>\n"
+		  "cc: \"<e@evil.example>\" <a@example.com>" },
+	{ "an encoded Reply-To",
+	  M "Reply-To: =?utf-8?Q?Jos=C3=A9?= <j@example.com>\n",
+	  .want = "reply_to: Jos\xc3\xa9 <j@example.com>" },
 	{ "no Subject", F CT "text/html\n", .lacks = "subject:" },
 	{ "other headers go along",
 	  M "List-Unsubscribe: <https://x.example>\nX-Other: "
@@ -391,6 +419,8 @@ test_table(void **state)
 	assert_null(dialect_flexmail.route_header);
 	assert_int_equal(dialect_flexmail.recipients_max, 0);
 	assert_true(dialect_flexmail.keeps_others);
+	assert_false(dialect_flexmail.completes_to);
+	assert_false(dialect_flexmail.html_only);
 	for (size_t i = 0; i < sizeof(control) / sizeof(control[0]); i++)
 		assert_true(dialect_is_control(control[i]));
 	assert_false(dialect_is_control("X-Flexmail-Other"));

@@ -218,8 +218,7 @@ test_matrix(void **state)
 		g_string_append_printf(row, "\n.It %s", feature_names[f]);
 		for (size_t a = 0; apis[a] != NULL; a++)
 			g_string_append_printf(
-			    row, " Ta %s",
-			    support_names[apis[a]->support[f]]);
+			    row, " Ta %s", support_names[apis[a]->support[f]]);
 		g_string_append_printf(row, " Ta %s\n",
 				       support_names[feature_of_transport[f]]);
 		if (strstr(section, row->str) == NULL)

@@ -20,18 +20,16 @@
 
 #define N_ELEMENTS(v) (sizeof(v) / sizeof((v)[0]))
 
-static const struct route by_transport = {
-	.name = (char[]){ "out" }, .handoff = ROUTE_TRANSPORT
-};
+static const struct route by_transport = { .name = (char[]){ "out" },
+					   .handoff = ROUTE_TRANSPORT };
 
 static struct route
 by_api(const struct api_format *f)
 {
 	static char name[] = "main";
 
-	return (struct route){ .name = name,
-			       .handoff = ROUTE_DIRECT,
-			       .format = f };
+	return (
+	    struct route){ .name = name, .handoff = ROUTE_DIRECT, .format = f };
 }
 
 static void

@@ -111,7 +111,7 @@ static const struct page {
 	  "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n"
 	  "Content-Length: 5\r\n\r\nhe",
 	  CLOSE },
-#define LIMITED(status, more)                     \
+#define LIMITED(status, more)                   \
 	"HTTP/1.1 " status " X\r\n" more "\r\n" \
 	"Content-Length: 0\r\n\r\n"
 	{ "/reset-at-60", LIMITED("429", "X-RateLimit-Reset: 60"), KEEP },
