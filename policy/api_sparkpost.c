@@ -170,6 +170,15 @@ add_shared_headers(struct dynbuf *out, const struct outgoing *o)
 	add_header_value(out, "CC", o->cc);
 }
 
+static void
+add_bcc(struct dynbuf *out, const struct outgoing_recipient *r)
+{
+	char *shown = api_mailbox(r->name, r->email);
+
+	add_header_value(out, "Bcc", shown);
+	free(shown);
+}
+
 /* It ends within "content", or the "headers" in that: Bcc is seen by who is
  * one, and the shared piece goes on with what all see. */
 static bool
@@ -186,7 +195,7 @@ recipient_piece(const struct api_settings *s, const struct outgoing *o,
 	if (has_headers(o))
 		api_write_open(out, "headers", "{");
 	if (r->kind == OUTGOING_BCC) {
-		add_header_value(out, "Bcc", r->email);
+		add_bcc(out, r);
 		(void)dynbuf_adds(out, has_shared_headers(o) ? "," : "");
 	}
 	return !out->overflow;

@@ -146,8 +146,8 @@ api_write_files(struct dynbuf *out, const char *name, const struct outgoing *o,
 
 /* --- addresses and tags --------------------------------------------------- */
 
-void
-api_write_mailbox(struct dynbuf *out, const char *name, const char *addr)
+char *
+api_mailbox(const char *name, const char *addr)
 {
 	char *copy_of_name = strdup(name), *copy_of_addr = strdup(addr);
 	struct mailbox one = { copy_of_name, copy_of_addr };
@@ -157,10 +157,18 @@ api_write_mailbox(struct dynbuf *out, const char *name, const char *addr)
 	if (copy_of_name == NULL || copy_of_addr == NULL)
 		abort();
 	text = mailbox_list_text(&list);
-	(void)json_add_string(out, text, strlen(text));
-	free(text);
 	free(copy_of_name);
 	free(copy_of_addr);
+	return text;
+}
+
+void
+api_write_mailbox(struct dynbuf *out, const char *name, const char *addr)
+{
+	char *text = api_mailbox(name, addr);
+
+	(void)json_add_string(out, text, strlen(text));
+	free(text);
 }
 
 static char

@@ -52,8 +52,9 @@ void api_write_files(struct dynbuf *out, const char *name,
 		     const struct outgoing *o, bool is_inline,
 		     const struct api_file_names *names);
 
-/* `Name <local@domain>` as a JSON string, the name in quotes where it needs
- * them. */
+/* `Name <local@domain>`, the name in quotes where it needs them; free(). And
+ * the same as a JSON string. */
+char *api_mailbox(const char *name, const char *addr);
 void api_write_mailbox(struct dynbuf *out, const char *name, const char *addr);
 
 /* The tag of any dialect in the letters of an API: ASCII lower case letters,

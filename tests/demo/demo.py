@@ -38,8 +38,8 @@ def html(text):
             "--body", f"<p>{text}</p>"]
 
 
-def login(key):
-    return ["--auth", "PLAIN", "--auth-user", "apikey",
+def login(key, user="apikey"):
+    return ["--auth", "PLAIN", "--auth-user", user,
             "--auth-password", key]
 
 
@@ -65,6 +65,11 @@ class Demo(Relay):
                            "--api-key-file", file,
                            "--label", "the demo's shop")
         self.key = self.secret(re.search(r"^key: +(\S+)", text, re.M)[1])
+        text = self.manage("key", "add", "--account", "news",
+                           "--dialect", "sparkpost", "--route", "kT3vb9",
+                           "--api-key-file", file)
+        self.other_key = self.secret(
+            re.search(r"^key: +(\S+)", text, re.M)[1])
 
     def manage(self, *words):
         """A txmilterctl command, shown with its output."""
@@ -143,6 +148,18 @@ class Demo(Relay):
                     "X-Transactional-Route: own", "--h-Subject", "As mail",
                     *html("Hello.")], expect="250 2.0.0")
         self.mail_that_left("As mail")
+        self.message(
+            "An application of SparkPost's, as it is, by the same API",
+            "587", [*login(self.other_key, "SMTP_Injection"),
+                    "--h-Subject", "Receipt", "--header",
+                    'X-MSYS-API: {"campaign_id": "receipts", '
+                    '"metadata": {"order": 17}}',
+                    "--attach-type", "text/plain",
+                    "--attach-body", "Thanks.",
+                    "--attach-type", "text/html",
+                    "--attach-body", "<p>Thanks.</p>"],
+            expect="250 2.0.0", api={"tag": "receipts",
+                                     "body": "<p>Thanks.</p>"})
         self.heading("The operator looks, and revokes the key")
         self.manage("status")
         self.manage("stats")

@@ -215,7 +215,8 @@ def test_generic_is_what_the_schema_says(apis):
 def test_copies_to_sparkpost(apis):
     key = new_key(apis, "sparkpost", "sparkpost-direct")
     assert send(apis, key, mail.message(**msys(
-        cc=["seen@there.example"], bcc=["hidden@there.example"]))).code == 250
+        cc=["seen@there.example"],
+        bcc=[{"email": "hidden@there.example", "name": "Hidden"}]))).code == 250
     docs = {d["recipients"][0]["address"]["email"]: d
             for d in delivered(apis, "sparkpost", 3)}
     assert set(docs) == {RCPT, "seen@there.example", "hidden@there.example"}
@@ -224,7 +225,8 @@ def test_copies_to_sparkpost(apis):
             f"Jane Smith <{RCPT}>"
         assert doc["content"]["headers"]["CC"] == "seen@there.example"
         assert doc["content"]["headers"].get("Bcc") == \
-            (address if address == "hidden@there.example" else None)
+            ("Hidden <hidden@there.example>"
+             if address == "hidden@there.example" else None)
 
 
 def test_other_dialects_to_emaildelivery(apis):

@@ -155,6 +155,14 @@ test_requests(void **state)
 		  { .kind = OUTGOING_BCC },
 		  TO CONTENT "\"headers\":{\"Bcc\":\"r@x\"}," FROM_S OPTIONS
 			     "}" },
+		{ "Bcc with a name",
+		  { LEAST, .recipients = hidden, .n_recipients = 2 },
+		  { .kind = OUTGOING_BCC, .name = S("Doe, {{J}}") },
+		  "{\"recipients\":[{\"address\":{\"email\":\"r@x\",\"name\":"
+		  "\"Doe, {{J}}\"}}]" CONTENT
+		  "\"headers\":{\"Bcc\":\"\\\"Doe, "
+		  "{{opening_double_curly()}}J{{closing_double_curly()}}\\\" "
+		  "<r@x>\"}," FROM_S OPTIONS "}" },
 		{ "and nobody else",
 		  { LEAST, .recipients = hidden, .n_recipients = 2 },
 		  { 0 },
