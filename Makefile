@@ -61,6 +61,7 @@ MILTER_SRC := \
 	milter/control_server.c \
 	milter/copies.c \
 	milter/copy_arrival.c \
+	milter/copy_ledger.c \
 	milter/copy_seal.c \
 	milter/copy_terms.c \
 	milter/crypto.c \
@@ -261,7 +262,7 @@ LINK_test_api_health := api_health log
 LINK_test_control_client := control_client control_message milter_wire crypto \
 	listener
 LINK_test_control_message := control_message
-LINK_test_copy_arrival := copy_arrival copy_seal crypto log
+LINK_test_copy_arrival := copy_arrival copy_ledger copy_seal crypto log
 LINK_test_crypto := crypto
 LINK_test_docs := config config_file config_option listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
@@ -287,8 +288,8 @@ LINK_test_metrics := metrics
 LINK_test_metrics_http := metrics_http listener log
 LINK_test_plan_seal := plan_seal crypto
 LINK_test_prompt_stop := prompt_stop
-LINK_test_queue_delivery := copies copy_arrival copy_seal copy_terms \
-	queue_delivery $(API_SCENE)
+LINK_test_queue_delivery := copies copy_arrival copy_ledger copy_seal \
+	copy_terms queue_delivery $(API_SCENE)
 LINK_test_rate_limit := rate_limit crypto
 LINK_test_milter_wire := milter_wire
 LINK_test_sasl := sasl sasl_protocol loop mailbox crypto log metrics rate_limit \

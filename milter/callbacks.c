@@ -41,7 +41,7 @@
 /* For what goes into the queue; a new body also for answers to management. */
 #define ACTIONS                                                          \
 	(SMFIF_ADDHDRS | SMFIF_CHGHDRS | SMFIF_CHGBODY | SMFIF_CHGFROM | \
-	 SMFIF_ADDRCPT)
+	 SMFIF_ADDRCPT | SMFIF_ADDRCPT_PAR)
 
 static struct services *services;
 
@@ -316,17 +316,44 @@ edit_header(SMFICTX *ctx, const struct header_edit *h)
 	return false;
 }
 
+/* RFC 3461, section 4: what is not printable ASCII, or means something, as
+ * "+HH". */
+static bool
+add_xtext(struct dynbuf *out, const char *s)
+{
+	bool ok = true;
+
+	for (; *s != '\0' && ok; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		ok = c > ' ' && c < 0x7f && c != '+' && c != '='
+			 ? dynbuf_add(out, s, 1)
+			 : dynbuf_addf(out, "+%02X", c);
+	}
+	return ok;
+}
+
+/* Postfix completes and rewrites what is added: the agent knows it by ORCPT,
+ * as what the client gave. */
+static bool
+add_recipient(SMFICTX *ctx, const char *address)
+{
+	DYNBUF_AUTO bracketed, orcpt;
+
+	dynbuf_init(&bracketed, RECIPIENT_MAX);
+	dynbuf_init(&orcpt, 3 * RECIPIENT_MAX);
+	return dynbuf_addf(&bracketed, "<%s>", address) &&
+	       dynbuf_adds(&orcpt, "ORCPT=rfc822;") &&
+	       add_xtext(&orcpt, address) &&
+	       smfi_addrcpt_par(ctx, text(dynbuf_str(&bracketed)),
+				text(dynbuf_str(&orcpt))) == MI_SUCCESS;
+}
+
 static bool
 add_recipients(SMFICTX *ctx, const struct edits *e)
 {
-	DYNBUF_AUTO bracketed;
-
-	dynbuf_init(&bracketed, RECIPIENT_MAX);
 	for (size_t i = 0; i < e->n_recipients; i++) {
-		dynbuf_truncate(&bracketed, 0);
-		if (!dynbuf_addf(&bracketed, "<%s>", e->recipients[i]) ||
-		    smfi_addrcpt(ctx, text(dynbuf_str(&bracketed))) !=
-			MI_SUCCESS)
+		if (!add_recipient(ctx, e->recipients[i]))
 			return false;
 	}
 	return true;

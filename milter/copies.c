@@ -7,9 +7,11 @@
 
 #include "clock.h"
 #include "config.h"
+#include "copy_ledger.h"
 #include "copy_seal.h"
 #include "copy_terms.h"
 #include "log.h"
+#include "metrics.h"
 #include "need.h"
 #include "policy/body.h"
 #include "policy/compose.h"
@@ -27,8 +29,8 @@
 
 /* For one copy; Postfix takes its time when its disk is busy. */
 #define COPY_MS 60000
-/* A message and what is put in it: its headers may be as long again. */
-#define COPY_ROOM (4 * MESSAGE_HEADERS_KEPT_MAX)
+/* A message's headers and what is put in them: that may be as long again. */
+#define COPY_HEAD_MAX (4 * MESSAGE_HEADERS_KEPT_MAX)
 
 struct copies {
 	struct resubmit_job job; /* first */
@@ -74,77 +76,132 @@ copies_reply(const struct copies *c, size_t place)
 	return &c->replies[place];
 }
 
+/* One on its way. */
+struct copy {
+	const struct outgoing_recipient *to;
+	const struct copy_terms *terms;
+	struct edits *edits;
+	char *sender;
+	struct copy_attempt attempt;
+};
+
 static void
-seal(const struct copies *c, const struct outgoing_recipient *to,
-     const struct copy_terms *terms, struct edits *e)
+seal(const struct copies *c, const struct copy *one)
 {
-	const struct outgoing *o = c->settings.plan->outgoing;
 	struct copy_ticket t = {
-		.transport = e->route,
-		.sender = e->sender != NULL ? e->sender : o->return_path,
-		.recipient = to->email,
+		.transport = one->edits->route,
+		.sender = one->sender,
+		.recipient = one->to->email,
 		.made = (int64_t)time(NULL),
 	};
 	char *value;
 
-	memcpy(t.key, terms->key, sizeof(t.key));
+	memcpy(t.key, one->terms->key, sizeof(t.key));
+	memcpy(t.id, one->attempt.id, sizeof(t.id));
 	value = copy_seal(c->settings.services->seal, &t);
-	edits_add(e, REQUEUE_COPY_HEADER, value);
+	edits_add(one->edits, REQUEUE_COPY_HEADER, value);
 	free(value);
 }
 
-static void
-post(const struct copies *c, const struct outgoing_recipient *to,
-     const struct edits *e, struct resubmit_line *line,
+static int64_t
+deadline(const struct copies *c)
+{
+	int64_t soon = clock_ms() + COPY_MS;
+
+	return soon < c->settings.deadline_ms ? soon : c->settings.deadline_ms;
+}
+
+/* The body is sent from where it is: it may be large, and there are many.
+ * False: it cannot be sent, and the reply says why. */
+static bool
+post(const struct copies *c, struct copy *one, struct resubmit_line *line,
      struct smtp_reply *reply)
 {
-	const struct outgoing *o = c->settings.plan->outgoing;
-	int64_t soon = clock_ms() + COPY_MS;
+	struct edits *e = one->edits;
 	struct body *b = message_body_state(c->settings.message);
-	size_t len;
-	const char *raw = body_raw(b, &len);
 	struct resubmit_mail mail = {
-		.sender = e->sender != NULL ? e->sender : o->return_path,
-		.recipient = to->email,
-		.deadline_ms = soon < c->settings.deadline_ms
-				   ? soon
-				   : c->settings.deadline_ms,
+		.sender = one->sender,
+		.recipient = one->to->email,
+		.eight_bit = c->settings.eight_bit,
+		.utf8 = c->settings.utf8,
+		.deadline_ms = deadline(c),
 	};
-	DYNBUF_AUTO text;
+	DYNBUF_AUTO head;
 
-	dynbuf_init(&text, len + e->body_len + COPY_ROOM);
-	if (!compose_message(&text, c->settings.message, e, raw, len)) {
-		smtp_reply_set(reply, 552, "5.3.4", "The copy is too large");
-		return;
+	mail.body = body_raw(b, &mail.body_len);
+	if (e->new_body) {
+		mail.body = e->body;
+		mail.body_len = e->body_len;
+		e->new_body = false;
 	}
-	mail.data = dynbuf_str(&text);
-	mail.len = text.len;
+	dynbuf_init(&head, COPY_HEAD_MAX);
+	if (!compose_message(&head, c->settings.message, e, "", 0)) {
+		smtp_reply_set(reply, 552, "5.3.4",
+			       "The headers of the copy are too long");
+		return false;
+	}
+	mail.head = dynbuf_str(&head);
+	mail.head_len = head.len;
 	resubmit_send(line, &mail, reply);
+	return true;
+}
+
+/* What Postfix said is its word when the copy went through our milter. */
+static void
+take_word(const struct copies *c, const struct copy *one,
+	  struct smtp_reply *reply)
+{
+	const char *queue_id = c->settings.plan->queue_id;
+	const char *where = c->settings.config->resubmit;
+	char said[LOG_QUOTE_SIZE];
+
+	if (one->attempt.arrived && reply->code == 250) {
+		smtp_reply_set(reply, 250, "2.0.0", "The copy is queued as %s",
+			       one->attempt.queue_id);
+	} else if (one->attempt.arrived || reply->code / 100 == 4) {
+		return;
+	} else if (reply->code == 250) {
+		copy_ledger_lose(c->settings.services->copy_ledger);
+		log_error(queue_id,
+			  "a copy was taken at resubmit = %s and never came "
+			  "back: that is not the service txresubmit, and no "
+			  "more copies are sent until txmilter is restarted",
+			  where);
+		smtp_reply_set(reply, 250, "2.0.0",
+			       "The copy was taken by another service");
+	} else {
+		log_error(queue_id,
+			  "a copy was refused at resubmit = %s and never came "
+			  "back: is that the service txresubmit? reply=%s",
+			  where, log_quote(said, reply->text));
+		smtp_reply_set(reply, 451, "4.3.5",
+			       "The relay's service for copies does not take "
+			       "them");
+	}
 }
 
 static void
-make(const struct copies *c, const struct outgoing_recipient *to,
-     struct resubmit_line *line, struct smtp_reply *reply)
+make(const struct copies *c, struct copy *one, struct resubmit_line *line,
+     struct smtp_reply *reply)
 {
 	const struct copies_settings *s = &c->settings;
-	const struct copy_message m = {
-		.services = s->services,
-		.config = s->config,
-		.account = s->plan->account,
-		.outgoing = s->plan->outgoing,
-		.submission = s->plan->submission,
-		.accepted = s->plan->accepted,
-	};
-	struct edits *e = edits_new();
-	struct copy_terms terms;
+	const struct outgoing *o = s->plan->outgoing;
+	struct copy_ledger *ledger = s->services->copy_ledger;
+	bool sent;
 
-	copy_terms(&terms, &m, to);
-	if (requeue_to_transport(s->message, s->dialect, s->plan->outgoing,
-				 &terms.as, e, reply)) {
-		seal(c, to, &terms, e);
-		post(c, to, e, line, reply);
+	one->edits = edits_new();
+	if (requeue_to_transport(s->message, s->dialect, o, &one->terms->as,
+				 one->edits, reply)) {
+		one->sender = one->edits->sender != NULL ? one->edits->sender
+							 : o->return_path;
+		copy_ledger_open(ledger, &one->attempt);
+		seal(c, one);
+		sent = post(c, one, line, reply);
+		copy_ledger_close(ledger, &one->attempt);
+		if (sent)
+			take_word(c, one, reply);
 	}
-	edits_free(&e);
+	edits_free(&one->edits);
 }
 
 /* Postfix has it on disk, and so must we: a second of copies is many that a
@@ -157,50 +214,100 @@ note_taken(const struct copies *c)
 					(int64_t)time(NULL));
 }
 
+/* What is told of one; with the reply when it is not sent. */
+static void
+log_copy(const struct copies *c, size_t place, const char *word,
+	 const char *copy_id)
+{
+	const struct smtp_reply *r = &c->replies[place];
+	char to[LOG_QUOTE_SIZE];
+	char said[LOG_QUOTE_SIZE];
+
+	(void)log_quote(to, c->settings.plan->outgoing->recipients[place].email);
+	if (r->code == 250)
+		log_info(c->settings.plan->queue_id, "copy to=%s result=%s%s%s",
+			 to, word, copy_id != NULL ? " id=" : "",
+			 copy_id != NULL ? copy_id : "");
+	else
+		log_warning(c->settings.plan->queue_id,
+			    "copy to=%s result=%s reply=\"%d %s\" reason=%s",
+			    to, r->code < 500 ? "later" : "refused", r->code,
+			    r->enhanced, log_quote(said, r->text));
+}
+
+/* Why none is sent now; NULL: one may be. */
+static const char *
+why_later(const struct copies *c, const struct resubmit_line *line)
+{
+	const struct copies_settings *s = &c->settings;
+
+	if (resubmit_is_ending(line))
+		return "txmilter is stopping";
+	if (clock_ms() >= s->deadline_ms)
+		return "No time for this copy";
+	if (copy_ledger_has_lost(s->services->copy_ledger))
+		return "The relay's service for copies is another one: see its "
+		       "log";
+	return NULL;
+}
+
+static void
+send_claimed(struct copies *c, size_t place, struct resubmit_line *line,
+	     struct sent_claim *claim)
+{
+	const struct copies_settings *s = &c->settings;
+	struct copy one = { .to = &s->plan->outgoing->recipients[place] };
+	const struct copy_message m = {
+		.services = s->services,
+		.config = s->config,
+		.account = s->plan->account,
+		.outgoing = s->plan->outgoing,
+		.submission = s->plan->submission,
+		.accepted = s->plan->accepted,
+	};
+	const char *why = why_later(c, line);
+	struct copy_terms terms;
+	bool taken;
+
+	copy_terms(&terms, &m, one.to);
+	one.terms = &terms;
+	if (why != NULL)
+		smtp_reply_set(&c->replies[place], 451, "4.3.2", "%s", why);
+	else
+		make(c, &one, line, &c->replies[place]);
+	taken = c->replies[place].code == 250;
+	sent_memory_release(s->services->sent, claim, taken);
+	if (taken)
+		note_taken(c);
+	log_copy(c, place, one.attempt.arrived ? "sent" : "lost",
+		 one.attempt.arrived ? one.attempt.queue_id : NULL);
+}
+
 static void
 send_one(struct copies *c, size_t place, struct resubmit_line *line)
 {
 	const struct copies_settings *s = &c->settings;
-	const struct outgoing_recipient *to =
-	    &s->plan->outgoing->recipients[place];
 	struct smtp_reply *reply = &c->replies[place];
 	struct sent_claim claim;
 
-	if (clock_ms() >= s->deadline_ms) {
-		smtp_reply_set(reply, 451, "4.4.2", "No time for this copy");
-		return;
-	}
-	submission_key(s->plan->submission, to->email, claim.key);
+	submission_key(s->plan->submission,
+		       s->plan->outgoing->recipients[place].email, claim.key);
 	switch (sent_memory_claim(s->services->sent, &claim)) {
 	case SENT_ALREADY:
 		smtp_reply_set(reply, 250, "2.0.0", "Sent already");
+		metrics_call(s->services->metrics, METRICS_CALL_KNOWN);
+		log_copy(c, place, "known", NULL);
 		return;
 	case SENT_UNDER_WAY:
 		smtp_reply_set(reply, 451, "4.4.5",
 			       "The same message is being sent already");
+		log_copy(c, place, NULL, NULL);
 		return;
 	case SENT_NOT:
 	default:
-		break;
+		send_claimed(c, place, line, &claim);
+		return;
 	}
-	make(c, to, line, reply);
-	sent_memory_release(s->services->sent, &claim, reply->code == 250);
-	if (reply->code == 250)
-		note_taken(c);
-}
-
-/* Why not, once for all that hear the same. */
-static void
-log_problem(const struct copies *c, size_t place, const char *last)
-{
-	const struct smtp_reply *r = &c->replies[place];
-	char why[LOG_QUOTE_SIZE];
-
-	if (r->code != 250 && (last == NULL || strcmp(last, r->text) != 0))
-		log_warning(c->settings.plan->queue_id,
-			    "copy result=%s reason=%s",
-			    r->code < 500 ? "later" : "refused",
-			    log_quote(why, r->text));
 }
 
 static void
@@ -208,14 +315,10 @@ run(struct resubmit_job *job, struct resubmit_line *line)
 {
 	struct copies *c = (struct copies *)(void *)job;
 	size_t n = c->settings.plan->outgoing->n_recipients;
-	const char *last = NULL;
 
 	for (size_t i = 0; i < n; i++) {
-		if (!c->wanted[i])
-			continue;
-		send_one(c, i, line);
-		log_problem(c, i, last);
-		last = c->replies[i].text;
+		if (c->wanted[i])
+			send_one(c, i, line);
 	}
 	c->settings.done(c->settings.arg);
 }

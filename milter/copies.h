@@ -35,6 +35,7 @@ struct copies_settings {
 	const struct plan *plan; /* its outgoing has a body, and a route */
 	const struct dialect *dialect;
 	const struct message *message;
+	bool eight_bit, utf8; /* as Postfix says of it */
 	int64_t deadline_ms; /* of clock_ms(): none is begun after it */
 	/* All is over. In another thread, or within copies_start(). */
 	void (*done)(void *arg);
@@ -50,7 +51,17 @@ void copies_want(struct copies *c, size_t place);
 
 void copies_start(struct copies *c);
 
-/* When it is over, of one that was wanted: 250, 451 or 5xx. */
+/* When it is over, of one that was wanted:
+ *
+ *   taken, and it came in by our milter       250, with Postfix's queue id
+ *   sent at an earlier attempt                250
+ *   refused after it came in                  5xx, in Postfix's words
+ *   refused, and never came in                451 4.3.5: another service's
+ *                                             word is no reason to bounce
+ *   taken, and never came in                  250, for it is gone; no other
+ *                                             goes after it
+ *   cannot be made                            5xx
+ *   anything else                             451 */
 const struct smtp_reply *copies_reply(const struct copies *c, size_t place);
 
 #endif

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "copy_ledger.h"
 #include "copy_seal.h"
 #include "log.h"
 #include "need.h"
@@ -75,13 +76,15 @@ check(const struct copy_arrival *a, const struct crypto_seal *seal,
 
 struct edits *
 copy_arrival_end(struct copy_arrival *a, const struct crypto_seal *seal,
-		 const struct message *m, const char *queue_id,
-		 struct smtp_reply *reply_r)
+		 struct copy_ledger *ledger, const struct message *m,
+		 const char *queue_id, struct smtp_reply *reply_r)
 {
 	struct copy_ticket t = { 0 };
 	const char *why = check(a, seal, m, &t);
 	struct edits *e = NULL;
 
+	if (why == NULL && !copy_ledger_arrive(ledger, t.id, queue_id))
+		why = "nobody waits for it";
 	if (why == NULL) {
 		e = edits_new();
 		edits_delete(e, REQUEUE_COPY_HEADER, 1);

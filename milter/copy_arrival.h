@@ -2,8 +2,8 @@
 /*
  * copy_arrival: a message that comes in by the service for copies
  * (packaging/postfix: txresubmit), as the milter sees it. One with the seal of
- * our LMTP agent (copy_seal.h) goes to the transport that this says, unchanged
- * but for the seal; anything else is nobody's, whoever sends it, and refused.
+ * our LMTP agent (copy_seal.h), which waits for it (copy_ledger.h), goes to the
+ * transport that the seal says, unchanged but for that; anything else is nobody's, whoever sends it, and refused.
  * Not thread-safe; one for a message.
  */
 #ifndef TXM_MILTER_COPY_ARRIVAL_H
@@ -15,6 +15,7 @@
 #define COPY_SERVICE "txresubmit"
 
 struct copy_arrival;
+struct copy_ledger;
 struct crypto_seal;
 struct edits;
 struct message;
@@ -30,6 +31,7 @@ void copy_arrival_header(struct copy_arrival *a, const char *name,
  * with it, edits_free(); or NULL and the reply. Logs. */
 struct edits *copy_arrival_end(struct copy_arrival *a,
 			       const struct crypto_seal *seal,
+			       struct copy_ledger *ledger,
 			       const struct message *m, const char *queue_id,
 			       struct smtp_reply *reply_r);
 

@@ -46,6 +46,7 @@ copy_seal(const struct crypto_seal *seal, const struct copy_ticket *t)
 	(void)json_add_member(&json, "sender", t->sender);
 	(void)json_add_member(&json, "recipient", t->recipient);
 	(void)json_add_member(&json, "key", t->key);
+	(void)json_add_member(&json, "id", t->id);
 	(void)dynbuf_addf(&json, ",\"made\":%lld}", (long long)t->made);
 	len = json.len + CRYPTO_SEAL_OVERHEAD;
 	sealed = need(malloc(len));
@@ -89,15 +90,17 @@ read_string(const struct json_object *json, const char *name, char **at)
 static bool
 read_ticket(const struct json_object *json, struct copy_ticket *t)
 {
-	const char *key;
+	const char *key, *id;
 
 	if (!read_string(json, "transport", &t->transport) ||
 	    !read_string(json, "sender", &t->sender) ||
 	    !read_string(json, "recipient", &t->recipient) ||
 	    json_object_int(json, "made", &t->made) != JSON_FOUND ||
-	    json_object_string(json, "key", &key) != JSON_FOUND)
+	    json_object_string(json, "key", &key) != JSON_FOUND ||
+	    json_object_string(json, "id", &id) != JSON_FOUND)
 		return false;
 	(void)snprintf(t->key, sizeof(t->key), "%s", key);
+	(void)snprintf(t->id, sizeof(t->id), "%s", id);
 	return true;
 }
 

@@ -4,9 +4,9 @@
  *
  * The agent gives a message for one recipient to Postfix again, with one header
  * X-Txmilter-Copy: a ticket that says for whom it is, from whom, by which
- * transport, and when it was made, sealed (crypto_seal, context "copy"). So
- * nobody but this daemon can write one, and one that somebody has seen is good
- * for the same recipient, for an hour. Thread-safe; no state.
+ * transport, when it was made, and of which attempt it is (copy_ledger.h),
+ * sealed (crypto_seal, context "copy"). So nobody but this daemon can write
+ * one, and who has seen one can do nothing with it. Thread-safe; no state.
  */
 #ifndef TXM_MILTER_COPY_SEAL_H
 #define TXM_MILTER_COPY_SEAL_H
@@ -14,9 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "copy_ledger.h"
 #include "submission.h"
 
-/* Seconds: Postfix has it at once, or it is sent anew with a new one. */
+/* Seconds; more than an attempt takes. */
 #define COPY_SEAL_VALID 3600
 /* The header's value: two addresses and a transport. */
 #define COPY_SEAL_MAX 16384
@@ -29,6 +30,7 @@ struct copy_ticket {
 	char *recipient;
 	int64_t made; /* seconds of the real-time clock */
 	char key[2 * SUBMISSION_KEY_LEN + 1]; /* which copy: for the log */
+	char id[COPY_ID_LEN + 1];	      /* which attempt */
 };
 
 /* The header's value, with folds. free(). */

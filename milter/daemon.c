@@ -11,6 +11,7 @@
 #include "callbacks.h"
 #include "config.h"
 #include "control.h"
+#include "copy_ledger.h"
 #include "crypto.h"
 #include "housekeeper.h"
 #include "http_pool.h"
@@ -320,6 +321,7 @@ start_resubmit(struct daemon *d)
 {
 	const struct resubmit_settings settings = { .to = d->config->resubmit };
 
+	d->services.copy_ledger = copy_ledger_new();
 	d->services.resubmit = resubmit_new(&settings);
 	return 0;
 }
@@ -328,6 +330,7 @@ static void
 stop_resubmit(struct daemon *d)
 {
 	resubmit_stop(&d->services.resubmit);
+	copy_ledger_free(&d->services.copy_ledger);
 }
 
 static int

@@ -77,6 +77,7 @@ fill(struct plan *p, const struct handoff *h)
 	submission_content(h->outgoing, p->content);
 	p->body_version = PLAN_BODY_VERSION;
 	p->local = id->local;
+	p->tracked = api == NULL && requeue_is_tracked(h->outgoing);
 	p->accepted = (int64_t)time(NULL);
 	return copy(p->queue_id, sizeof(p->queue_id), h->queue_id) &&
 	       copy(p->account, sizeof(p->account), id->account->id) &&
@@ -152,9 +153,6 @@ handoff_queue_rest(struct handoff *h, const struct api_batch *b)
 {
 	struct plan *p = plan_new(h->outgoing);
 
-	h->way = b != NULL || h->outgoing->route->handoff == ROUTE_DIRECT
-		     ? "direct,queued"
-		     : "queued";
 	if (b != NULL)
 		take_over(p, b);
 	h->edits = edits_new();
@@ -163,6 +161,9 @@ handoff_queue_rest(struct handoff *h, const struct api_batch *b)
 	add_recipients(h->edits, p);
 	if (fill(p, h) && seal(h, p)) {
 		h->kind = HANDOFF_QUEUED;
+		h->way = h->outgoing->route->handoff == ROUTE_DIRECT
+			     ? "direct,queued"
+			     : "queued";
 	} else {
 		log_error(h->queue_id, "the plan does not fit");
 		edits_free(&h->edits);

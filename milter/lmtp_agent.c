@@ -97,12 +97,12 @@ lmtp_answer(struct lmtp_answer **ap, const struct smtp_reply *replies, size_t n)
 /* --- what the protocol says ----------------------------------------------- */
 
 static void
-on_mail(void *arg, const char *sender)
+on_mail(void *arg, const char *sender, const struct lmtp_mail *said)
 {
 	struct lmtp_connection *c = arg;
 	const struct lmtp_agent_settings *s = &c->agent->settings;
 
-	c->mail = s->handler->begin(s->arg, sender);
+	c->mail = s->handler->begin(s->arg, sender, said);
 }
 
 static void

@@ -23,11 +23,13 @@
 struct smtp_reply;
 struct lmtp_agent;
 struct lmtp_answer;
+struct lmtp_mail;
 
 /* What the handler does with one transaction. The loop's thread calls all of
  * them, none may wait; `mail` is what begin gave. Strings are only lent. */
 struct lmtp_handler {
-	void *(*begin)(void *arg, const char *sender);
+	void *(*begin)(void *arg, const char *sender,
+		       const struct lmtp_mail *said);
 	/* reply must be set: 250 takes the recipient. */
 	void (*recipient)(void *mail, const char *address, const char *typed,
 			  struct smtp_reply *reply);

@@ -187,16 +187,20 @@ take_size(struct span value, uint64_t *size_r)
 }
 
 static const char *
-take_mail_parameter(struct span keyword, struct span value, uint64_t *size_r)
+take_mail_parameter(struct span keyword, struct span value,
+		    struct lmtp_mail *mail)
 {
 	if (is_word(keyword, "SIZE"))
-		return take_size(value, size_r);
-	if (is_word(keyword, "BODY"))
-		return is_word(value, "7BIT") || is_word(value, "8BITMIME")
-			   ? NULL
-			   : BAD_BODY;
-	if (is_word(keyword, "SMTPUTF8"))
+		return take_size(value, &mail->size);
+	if (is_word(keyword, "BODY")) {
+		mail->eight_bit = is_word(value, "8BITMIME");
+		return mail->eight_bit || is_word(value, "7BIT") ? NULL
+								 : BAD_BODY;
+	}
+	if (is_word(keyword, "SMTPUTF8")) {
+		mail->utf8 = true;
 		return value.p == NULL ? NULL : BAD_SYNTAX;
+	}
 	if (is_word(keyword, "RET") || is_word(keyword, "ENVID"))
 		return NULL;
 	return UNKNOWN_PARAMETER;
@@ -334,16 +338,16 @@ cut_word_and_path(struct span *s, const char *word, struct dynbuf *address)
 
 const char *
 lmtp_command_mail(const char *args, size_t len, struct dynbuf *sender,
-		  uint64_t *size_r)
+		  struct lmtp_mail *mail_r)
 {
 	struct span s = { args, len }, keyword, value;
 	const char *error = NULL;
 
-	*size_r = 0;
+	*mail_r = (struct lmtp_mail){ 0 };
 	if (!cut_word_and_path(&s, "FROM:", sender))
 		return BAD_SENDER;
 	while (error == NULL && cut_parameter(&s, &keyword, &value))
-		error = take_mail_parameter(keyword, value, size_r);
+		error = take_mail_parameter(keyword, value, mail_r);
 	return error;
 }
 

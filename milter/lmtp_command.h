@@ -25,9 +25,15 @@ struct dynbuf;
  * address, 501 5.5.4 for a parameter, 555 5.5.4 for one that is unknown. args:
  * what follows "MAIL " or "RCPT ", without control characters. */
 
-/* *size_r: 0 when it is not said; UINT64_MAX when it is no less. */
+/* What MAIL says of the message. */
+struct lmtp_mail {
+	uint64_t size;	/* 0 when it is not said; UINT64_MAX: no less */
+	bool eight_bit; /* BODY=8BITMIME */
+	bool utf8;	/* SMTPUTF8 */
+};
+
 const char *lmtp_command_mail(const char *args, size_t len,
-			      struct dynbuf *sender, uint64_t *size_r);
+			      struct dynbuf *sender, struct lmtp_mail *mail_r);
 
 /* typed: the text of ORCPT, decoded; empty when there is none, when it is of
  * another type than rfc822 and utf-8, or cannot be printed. */

@@ -148,7 +148,7 @@ do_mail(struct lmtp_protocol *p, struct args args)
 {
 	DYNBUF_AUTO sender;
 	const char *error;
-	uint64_t size;
+	struct lmtp_mail said;
 
 	dynbuf_init(&sender, LMTP_LINE_MAX);
 	if (!p->greeted) {
@@ -160,16 +160,16 @@ do_mail(struct lmtp_protocol *p, struct args args)
 		return;
 	}
 	p->attempted = true;
-	error = lmtp_command_mail(args.p, args.len, &sender, &size);
+	error = lmtp_command_mail(args.p, args.len, &sender, &said);
 	if (error != NULL) {
 		say(p, error);
 	} else if (p->draining) {
 		say_shutting_down(p);
-	} else if (size > p->size_max) {
+	} else if (said.size > p->size_max) {
 		say(p, "552 5.3.4 Message too large");
 	} else {
 		p->mail = true;
-		p->events->mail(p->arg, dynbuf_str(&sender));
+		p->events->mail(p->arg, dynbuf_str(&sender), &said);
 		say(p, "250 2.1.0 Ok");
 	}
 }

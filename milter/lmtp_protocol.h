@@ -42,13 +42,15 @@
 #define LMTP_KEPT_MAX (64 * 1024)
 
 struct dynbuf;
+struct lmtp_mail;
 struct smtp_reply;
 struct lmtp_protocol;
 
 /* Called from within the functions below; they call none of those. */
 struct lmtp_events {
 	/* A transaction begins. sender: no brackets; "" is the null sender. */
-	void (*mail)(void *arg, const char *sender);
+	void (*mail)(void *arg, const char *sender,
+		     const struct lmtp_mail *said);
 	/* A recipient, and what the client typed (ORCPT, decoded; or NULL).
 	 * The reply is the handler's: 250 takes it. */
 	void (*recipient)(void *arg, const char *address, const char *typed,

@@ -26,6 +26,7 @@
 #include "policy/header_text.h"
 #include "policy/json_text.h"
 #include "prompt_stop.h"
+#include "resubmit.h"
 #include "sent_memory.h"
 #include "services.h"
 
@@ -68,6 +69,7 @@ drain(struct services *s)
 	if (!idle) {
 		log_warning("main", "shutdown_timeout is over: calls end");
 		api_services_end(&s->apis);
+		resubmit_end(s->resubmit);
 		idle = wait_until_idle(s, CONFIG_CHECK_TIMEOUT_MAX_MS + 2000);
 	}
 	(void)nanosleep(&last, NULL);

@@ -15,6 +15,7 @@
 #include "copies.h"
 #include "key_check.h"
 #include "keystore.h"
+#include "lmtp_command.h"
 #include "log.h"
 #include "metrics.h"
 #include "need.h"
@@ -44,6 +45,7 @@ struct mail {
 	const struct config *config; /* the snapshot for it */
 	struct recipient *recipients;
 	size_t n;
+	bool eight_bit, utf8; /* said Postfix of the message */
 	struct mail_reader *reader;
 	/* Its body, and for an API only those headers that are of MIME. */
 	struct message *message;
@@ -183,13 +185,15 @@ mail_free(struct mail *m)
 }
 
 static void *
-begin(void *arg, const char *sender)
+begin(void *arg, const char *sender, const struct lmtp_mail *said)
 {
 	struct mail *m = need(calloc(1, sizeof(*m)));
 
 	(void)sender; /* the plan has the one the client gave */
 	m->services = arg;
 	m->config = m->services->config;
+	m->eight_bit = said->eight_bit;
+	m->utf8 = said->utf8;
 	m->reader = mail_reader_new(&sink, m);
 	m->message = message_new("");
 	m->whole = message_new("");
@@ -231,10 +235,10 @@ drop(void *mail)
 
 /* --- the calls ------------------------------------------------------------ */
 
-/* Of whom the batch was to call for, or whose copy was to be sent; NULL: it is
- * done. */
+/* Of whom the batch was to call for, or whose copy was to be sent; NULL: the
+ * API has it. */
 static const struct smtp_reply *
-why_not(const struct mail *m, size_t place)
+reply_of(const struct mail *m, size_t place)
 {
 	const struct plan_recipient *r = &m->plan->recipients[place];
 
@@ -243,9 +247,7 @@ why_not(const struct mail *m, size_t place)
 	if (r->state == PLAN_DONE)
 		return NULL;
 	if (m->copies != NULL)
-		return copies_reply(m->copies, place)->code == 250
-			   ? NULL
-			   : copies_reply(m->copies, place);
+		return copies_reply(m->copies, place);
 	if (m->batch == NULL)
 		return &m->refusal;
 	return api_batch_state(m->batch, place) == BATCH_ACCEPTED
@@ -264,14 +266,12 @@ shares_wrong_key(const struct mail *m, size_t place)
 static void
 reply_to(const struct mail *m, size_t place, struct smtp_reply *reply)
 {
-	const struct smtp_reply *why = why_not(m, place);
+	const struct smtp_reply *why = reply_of(m, place);
 
-	if (why == NULL)
-		smtp_reply_set(reply, 250, "2.0.0", "%s",
-			       m->copies != NULL ? "The copy is sent"
-						 : "Accepted by the API");
-	else
+	if (why != NULL)
 		*reply = *why;
+	else
+		smtp_reply_set(reply, 250, "2.0.0", "Accepted by the API");
 	/* 535 is an answer to AUTH, which Postfix would not expect here. */
 	if (reply->code == 535 || shares_wrong_key(m, place))
 		smtp_reply_set(reply, 550, "5.7.8", "%s",
@@ -502,6 +502,8 @@ send_copies(struct mail *m)
 		.plan = m->plan,
 		.dialect = m->dialect,
 		.message = m->message,
+		.eight_bit = m->eight_bit,
+		.utf8 = m->utf8,
 		.deadline_ms = m->start_ms + QUEUE_DELIVERY_MS,
 		.done = on_copies_done,
 		.arg = m,
@@ -562,6 +564,25 @@ find_api(struct mail *m)
 	return NULL;
 }
 
+/* As it was accepted: what it was promised is done, and nothing else. */
+static bool
+keeps_tracking(struct mail *m)
+{
+	struct outgoing *o = m->plan->outgoing;
+
+	if (!m->plan->tracked) {
+		o->open_tracking = SWITCH_OFF;
+		o->click_tracking = SWITCH_OFF;
+		return true;
+	}
+	if (requeue_is_tracked(o))
+		return true;
+	log_error(m->plan->queue_id,
+		  "the message is to be tracked: see tracking_url");
+	refuse(m, 451, "4.3.5", "The relay does not track links any more");
+	return false;
+}
+
 static bool
 find_transport(struct mail *m)
 {
@@ -571,7 +592,7 @@ find_transport(struct mail *m)
 		       ? route_find(&m->config->routes, o->route_id)
 		       : NULL;
 	if (o->route != NULL && o->route->handoff == ROUTE_TRANSPORT)
-		return true;
+		return keeps_tracking(m);
 	log_error(m->plan->queue_id, "the route %s is no transport any more",
 		  o->route_id != NULL ? o->route_id : "");
 	refuse(m, 451, "4.3.5", "The route of this message leads elsewhere now");

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@
 struct resubmit {
 	struct resubmit_settings settings;
 	int stop_fd;	      /* readable: it is over */
+	atomic_bool ending;
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t work;
 	STAILQ_HEAD(, resubmit_job) jobs;
@@ -48,6 +50,7 @@ struct resubmit_line {
 	bool dead;	      /* and never will be */
 	bool used;	      /* it took mail before */
 	bool eight_bit, utf8; /* what Postfix offers */
+	bool size;
 	int64_t deadline_ms;
 	const char *problem; /* why the dialogue ended; static */
 	/* The last reply. */
@@ -171,6 +174,9 @@ note_offer(struct resubmit_line *l, const char *word, size_t len)
 		l->eight_bit = true;
 	if (len == 8 && strncasecmp(word, "SMTPUTF8", 8) == 0)
 		l->utf8 = true;
+	if (len >= 4 && strncasecmp(word, "SIZE", 4) == 0 &&
+	    (len == 4 || word[4] == ' '))
+		l->size = true;
 }
 
 /* One line, without its end. False: it is none of a reply. */
@@ -247,6 +253,7 @@ dial(struct resubmit_line *l)
 		return fail(l, "nobody is there");
 	l->eight_bit = false;
 	l->utf8 = false;
+	l->size = false;
 	return expect(l, 2) && send_all(l, HELLO, strlen(HELLO)) &&
 	       expect(l, 2);
 }
@@ -285,11 +292,16 @@ is_ascii(const char *s)
 static bool
 begin_mail(struct resubmit_line *l, const struct resubmit_mail *m)
 {
-	bool utf8 = !is_ascii(m->sender) || !is_ascii(m->recipient);
-	bool eight = !utf8_is_ascii(m->data, m->len);
-	char more[32];
+	bool utf8 = m->utf8 || !is_ascii(m->sender) || !is_ascii(m->recipient);
+	bool eight = m->eight_bit || !utf8_is_ascii(m->head, m->head_len) ||
+		     !utf8_is_ascii(m->body, m->body_len);
+	char size[32] = "";
+	char more[64];
 
-	(void)snprintf(more, sizeof(more), "%s%s",
+	if (l->size)
+		(void)snprintf(size, sizeof(size), " SIZE=%zu",
+			       m->head_len + m->body_len);
+	(void)snprintf(more, sizeof(more), "%s%s%s", size,
 		       eight && l->eight_bit ? " BODY=8BITMIME" : "",
 		       utf8 && l->utf8 ? " SMTPUTF8" : "");
 	return command(l, "MAIL FROM", m->sender, more) && expect(l, 2);
@@ -324,12 +336,20 @@ send_data(struct resubmit_line *l, const char *data, size_t len)
 }
 
 static bool
+ends_line(const char *data, size_t len)
+{
+	return len >= 2 && memcmp(data + len - 2, "\r\n", 2) == 0;
+}
+
+static bool
 send_message(struct resubmit_line *l, const struct resubmit_mail *m)
 {
-	bool ended =
-	    m->len >= 2 && memcmp(m->data + m->len - 2, "\r\n", 2) == 0;
+	bool ended = m->body_len > 0
+			 ? ends_line(m->body, m->body_len)
+			 : ends_line(m->head, m->head_len);
 
-	return send_data(l, m->data, m->len) &&
+	return send_data(l, m->head, m->head_len) &&
+	       send_data(l, m->body, m->body_len) &&
 	       send_all(l, ended ? ".\r\n" : "\r\n.\r\n", ended ? 3 : 5) &&
 	       expect(l, 2);
 }
@@ -400,6 +420,12 @@ say_why(const struct resubmit_line *l, bool in_mail, struct smtp_reply *reply_r)
 		(void)snprintf(enhanced, sizeof(enhanced), "4.3.0");
 	smtp_reply_set(reply_r, code, enhanced,
 		       "Postfix did not take the copy: %s", text);
+}
+
+bool
+resubmit_is_ending(const struct resubmit_line *l)
+{
+	return l->resubmit != NULL && atomic_load(&l->resubmit->ending);
 }
 
 void
@@ -576,18 +602,27 @@ resubmit_submit(struct resubmit *r, struct resubmit_job *job)
 }
 
 void
+resubmit_end(struct resubmit *r)
+{
+	const uint64_t one = 1;
+
+	atomic_store(&r->ending, true);
+	if (write(r->stop_fd, &one, sizeof(one)) != sizeof(one))
+		abort();
+}
+
+void
 resubmit_stop(struct resubmit **rp)
 {
 	struct resubmit *r = *rp;
-	uint64_t one = 1;
 
 	if (r == NULL)
 		return;
 	*rp = NULL;
+	resubmit_end(r);
 	lock(r);
 	r->stopping = true;
-	if (write(r->stop_fd, &one, sizeof(one)) != sizeof(one) ||
-	    pthread_cond_broadcast(&r->work) != 0)
+	if (pthread_cond_broadcast(&r->work) != 0)
 		abort();
 	unlock(r);
 	for (unsigned i = 0; i < r->n_threads; i++)

@@ -13,6 +13,7 @@
 #ifndef TXM_MILTER_RESUBMIT_H
 #define TXM_MILTER_RESUBMIT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -36,6 +37,9 @@ struct resubmit_settings {
 
 struct resubmit *resubmit_new(const struct resubmit_settings *settings);
 
+/* What is under way, or comes later, soon hears that it is over. Any thread. */
+void resubmit_end(struct resubmit *r);
+
 /* Jobs that were not begun are run all the same, and soon hear that it is over,
  * as those under way do. No job may be submitted any more. */
 void resubmit_stop(struct resubmit **r);
@@ -53,10 +57,17 @@ void resubmit_submit(struct resubmit *r, struct resubmit_job *job);
 struct resubmit_mail {
 	const char *sender; /* without brackets; "" is the null sender */
 	const char *recipient;
-	const char *data; /* CRLF line ends, dots not stuffed */
-	size_t len;
+	/* CRLF line ends, dots not stuffed. What the head ends with is whole:
+	 * the body begins a line. */
+	const char *head, *body;
+	size_t head_len, body_len;
+	/* As it was said of the message before; else what is in it says so. */
+	bool eight_bit, utf8;
 	int64_t deadline_ms; /* of clock_ms() */
 };
+
+/* Within run: what is sent from now on hears that it is over. */
+bool resubmit_is_ending(const struct resubmit_line *line);
 
 /* Within run: sends it and waits for what Postfix says.
  *

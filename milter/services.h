@@ -18,6 +18,7 @@
 #include "crypto.h"
 
 struct config;
+struct copy_ledger;
 struct dynbuf;
 struct key_cache;
 struct key_check;
@@ -48,6 +49,7 @@ struct services {
 	unsigned char tracking_key[CRYPTO_SECRET_MAX + 1];
 	size_t tracking_key_len;
 	struct resubmit *resubmit;
+	struct copy_ledger *copy_ledger; /* of what that sends */
 	struct lmtp_agent *lmtp;
 	struct key_cache *key_cache;
 	struct key_check *keys;

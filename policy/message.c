@@ -153,6 +153,12 @@ may_keep(struct message *m, size_t len)
 	return false;
 }
 
+size_t
+message_header_bytes(const struct message *m)
+{
+	return m->header_bytes;
+}
+
 void
 message_header(struct message *m, const char *name, const char *value,
 	       size_t len)

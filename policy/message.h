@@ -72,6 +72,8 @@ const struct message_header *message_find(const struct message *m,
 size_t message_n_headers(const struct message *m);
 const struct message_header *message_header_at(const struct message *m,
 					       size_t i);
+/* As MESSAGE_HEADERS_KEPT_MAX counts them. */
+size_t message_header_bytes(const struct message *m);
 
 /* The subaccount of the login (at most SUBACCOUNT_MAX), "" when it named none.
  */

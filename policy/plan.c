@@ -191,10 +191,11 @@ plan_write(const struct plan *p, struct dynbuf *out)
 {
 	return dynbuf_addf(out,
 			   "{\"version\":%d,\"body_version\":%lld,"
-			   "\"accepted\":%lld,\"local\":%s",
+			   "\"accepted\":%lld,\"local\":%s,\"tracked\":%s",
 			   PLAN_VERSION, (long long)p->body_version,
 			   (long long)p->accepted,
-			   p->local ? "true" : "false") &&
+			   p->local ? "true" : "false",
+			   p->tracked ? "true" : "false") &&
 	       add_bytes(out, "submission", p->submission,
 			 PLAN_SUBMISSION_LEN) &&
 	       add_bytes(out, "content", p->content, PLAN_CONTENT_LEN) &&
@@ -419,6 +420,8 @@ read_all(struct plan *p, const struct json_object *json)
 		   JSON_FOUND &&
 	       json_object_int(json, "accepted", &p->accepted) == JSON_FOUND &&
 	       json_object_bool(json, "local", &p->local) == JSON_FOUND &&
+	       json_object_bool(json, "tracked", &p->tracked) !=
+		   JSON_OTHER_TYPE &&
 	       read_bytes(json, "submission", p->submission,
 			  PLAN_SUBMISSION_LEN) &&
 	       read_bytes(json, "content", p->content, PLAN_CONTENT_LEN) &&

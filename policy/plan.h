@@ -59,6 +59,7 @@ struct plan {
 	/* Name of an [api NAME]; "": copies go to the route's transport. */
 	char api[PLAN_NAME_MAX + 1];
 	char dialect[PLAN_NAME_MAX + 1];
+	bool tracked;		   /* links or opens, by us: a transport */
 	int64_t accepted;		   /* seconds of the real-time clock */
 	struct outgoing *outgoing;	   /* without a body; owned */
 	struct plan_recipient *recipients; /* as many as outgoing has; owned */

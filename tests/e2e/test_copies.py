@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import time
 
 import pytest
@@ -66,7 +67,8 @@ def sections(sinks):
 @pytest.fixture(scope="module")
 def relay(relays, sinks, secret):
     return relays(sections=sections(sinks), dialect="sparkpost",
-                  tracking_url=TRACKING_URL, tracking_secret=secret)
+                  tracking_url=TRACKING_URL, tracking_secret=secret,
+                  shutdown_timeout="3s")
 
 
 @pytest.fixture
@@ -432,7 +434,7 @@ def steal_seal(relay, key):
     return {re.search(rb"^Bcc: (.*)\r", d, re.M) is None: d for d in seen}
 
 
-def test_a_seal_is_good_for_its_recipient(relay, key, sinks):
+def test_a_seal_is_good_once(relay, key, sinks):
     seen = steal_seal(relay, key)
     relay.postfix.deliver_all()
     by_recipient(sinks[0], 2)
@@ -448,10 +450,82 @@ def test_a_seal_is_good_for_its_recipient(relay, key, sinks):
     # On the other services it has no meaning.
     reply = relay.send(None, theirs, port="2587")
     assert reply.code == 550
+    reply = deliver_raw(relay, theirs)
+    assert (reply.code, reply.enhanced) == (550, "5.7.1")
+    assert "nobody waits for it" in reply.text
     time.sleep(0.3)
     assert sinks[0].messages == []
-    assert deliver_raw(relay, theirs).code == 250
-    assert list(by_recipient(sinks[0], 1)) == [RCPT]
+
+
+@pytest.fixture
+def resubmit(relay):
+    """Where copies go, for a while."""
+    daemon = relay.daemon
+    honest = daemon.config[""]["resubmit"]
+
+    def set_to(port=None):
+        daemon.config[""]["resubmit"] = \
+            f"inet:{port}@127.0.0.1" if port else honest
+        daemon.restart()
+
+    yield set_to
+    if daemon.config[""]["resubmit"] != honest:
+        set_to()
+    relay.postfix.deliver_all()
+
+
+def test_another_service_refuses_copies(relay, key, sinks, resubmit):
+    """What it says is no reason for a bounce."""
+    resubmit(relay.postfix.port("587"))
+    reply = send(relay, key, message(bcc=["b@x.example"]),
+                 sender="origin3@origin.example")
+    assert reply.code == 250
+    relay.daemon.wait_for_log(rf"{reply.queue_id}: a copy was refused at "
+                              "resubmit = inet:")
+    relay.daemon.wait_for_log(rf"{reply.queue_id}: delivery .*later=2")
+    resubmit()
+    relay.postfix.deliver_all()
+    by_recipient(sinks[0], 2)
+    assert relay.postfix.sink.to("origin3@origin.example") == []
+
+
+def test_another_service_takes_copies(relay, key, sinks, resubmit):
+    """One is gone, and known to be; the others wait."""
+    resubmit(relay.postfix.other_port)
+    reply = send(relay, key, message(bcc=["b@x.example"]),
+                 sender="origin4@origin.example")
+    assert reply.code == 250
+    relay.daemon.wait_for_log(rf"{reply.queue_id}: a copy was taken at "
+                              "resubmit = inet:")
+    relay.daemon.wait_for_log(
+        rf"{reply.queue_id}: delivery .*accepted=1 refused=0 later=1")
+    assert net.wait_until(lambda: relay.postfix.sink.messages)
+    again = send(relay, key, message(bcc=["c@x.example"], api=None))
+    relay.daemon.wait_for_log(
+        rf"{again.queue_id}: delivery .*accepted=[01] refused=0 later=[12]")
+    assert len(relay.postfix.sink.messages) == 1
+    assert sinks[0].messages == []
+    resubmit()
+    relay.postfix.deliver_all()
+    gone = relay.postfix.sink.messages[0].recipients
+    assert not set(gone) & {m.recipients[0] for m in sinks[0].messages}
+
+
+def test_stop_while_nobody_answers(relay, key, sinks, resubmit):
+    """shutdown_timeout counts for copies, too."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        resubmit(deaf.getsockname()[1])
+        assert send(relay, key, message(bcc=["b@x.example"])).code == 250
+        deaf.settimeout(20)
+        deaf.accept()
+        began = time.monotonic()
+        assert relay.daemon.terminate(60) == 0
+        assert time.monotonic() - began < 10
+    relay.daemon.process = None
+    relay.daemon.start()
+    resubmit()
+    relay.postfix.deliver_all()
+    by_recipient(sinks[0], 2)
 
 
 # --- trouble ---------------------------------------------------------------
@@ -478,6 +552,88 @@ def test_a_repetition_is_sent_once(relay, key, sinks):
         assert send(relay, key, data).code == 250
         relay.postfix.deliver_all()
     by_recipient(sinks[0], 2)
+
+
+@pytest.mark.parametrize("route", ["a", "queued"])
+@pytest.mark.parametrize("address", [
+    "b@host", "b+c=d@x.example", '"a b"@x.example', "a%b@x.example",
+    "UP@X.Example", "t@[192.0.2.1]"])
+def test_who_is_added_as_postfix_writes_it(relay, key, sinks, route, address):
+    """It completes and rewrites addresses: nobody is lost for that."""
+    reply = send(relay, key, message(route=route, bcc=[address]),
+                 sender="origin5@origin.example")
+    if reply.code == 550:
+        assert reply.enhanced == "5.6.0" and address == "b@host"
+        return
+    assert reply.code == 250, reply
+    done = sinks[0].messages if route == "a" else relay.api.sends
+    assert net.wait_until(lambda: len(done) == 2), \
+        relay.postfix.log_of(reply.queue_id)
+    relay.postfix.wait_until_empty(20)
+    assert relay.postfix.sink.to("origin5@origin.example") == []
+
+
+def test_one_queue_id_tells_it_all(relay, key, sinks):
+    sinks[0].refuse = None
+    data = message(bcc=["b@x.example"])
+    reply = send(relay, key, data)
+    by_recipient(sinks[0], 2)
+    relay.postfix.wait_until_empty(20)
+    copies = {e["to"]: e for e in relay.daemon.events(reply.queue_id, "copy")}
+    assert sorted(copies) == ["b@x.example", RCPT]
+    for to, event in copies.items():
+        assert event["result"] == "sent"
+        [arrived] = relay.daemon.events(event["id"], "copy")
+        assert arrived["result"] == "queued"
+        assert any(f"to=<{to}>" in line and "status=sent" in line
+                   for line in relay.postfix.log_of(event["id"]))
+        assert any(f"to=<{to}>" in line
+                   and f"The copy is queued as {event['id']}" in line
+                   for line in relay.postfix.log_of(reply.queue_id))
+    again = send(relay, key, data)
+    relay.postfix.wait_until_empty(20)
+    copies = relay.daemon.events(again.queue_id, "copy")
+    assert [e["result"] for e in copies] == ["known", "known"]
+    assert any("Sent already" in line
+               for line in relay.postfix.log_of(again.queue_id))
+    assert len(sinks[0].messages) == 2
+
+
+def test_hops(relay, key, sinks):
+    """Postfix ends loops by their number: said at once, and no bounce."""
+    for n, code in ((47, 250), (48, 554)):
+        del sinks[0].messages[:]
+        reply = send(relay, key, message(
+            headers=[("Received", f"from a by b; {i}") for i in range(n)],
+            bcc=["b@x.example"], route="a"), sender="origin6@origin.example")
+        assert reply.code == code, reply
+        if code == 250:
+            by_recipient(sinks[0], 2)
+    assert (reply.enhanced, "hops" in reply.text) == ("5.4.6", True)
+    assert relay.postfix.sink.to("origin6@origin.example") == []
+
+
+def test_headers_as_long_as_they_may_be(relay, key, sinks):
+    """Postfix adds to them: who is told that they fit gets no bounce."""
+    def sized(total):
+        base = message(bcc=["b@x.example"])
+        left = total - len(base.split(b"\r\n\r\n")[0])
+        more = []
+        while left > 0:
+            more.append((f"X-F{len(more):03}", "a" * min(left, 40000)))
+            left -= 40000
+        return message(headers=more, bcc=["b@x.example"])
+
+    replies = []
+    for total in range(1_041_000, 1_049_000, 1000):
+        del sinks[0].messages[:]
+        reply = send(relay, key, sized(total), sender="origin7@origin.example")
+        replies.append(reply.code)
+        if reply.code == 250:
+            by_recipient(sinks[0], 2)
+            relay.postfix.wait_until_empty(20)
+    assert relay.postfix.sink.to("origin7@origin.example") == []
+    assert replies[0] == 250 and replies[-1] == 550
 
 
 def test_who_is_added_for_an_api_is_in_the_queue(relay, key):

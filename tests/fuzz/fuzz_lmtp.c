@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "milter/lmtp_command.h"
 #include "milter/lmtp_protocol.h"
 #include "policy/dynbuf.h"
 #include "policy/smtp_reply.h"
@@ -43,7 +44,7 @@ check_text(const char *s)
 }
 
 static void
-on_mail(void *arg, const char *sender)
+on_mail(void *arg, const char *sender, const struct lmtp_mail *said)
 {
 	struct run *r = arg;
 
@@ -52,7 +53,8 @@ on_mail(void *arg, const char *sender)
 	r->n = 0;
 	r->bytes = 0;
 	check_text(sender);
-	assert(dynbuf_addf(&r->events, "M%s\n", sender));
+	assert(dynbuf_addf(&r->events, "M%s %d%d\n", sender, said->eight_bit,
+			   said->utf8));
 }
 
 static void

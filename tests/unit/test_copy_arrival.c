@@ -20,6 +20,7 @@
 #include <cmocka.h>
 #include <gmime/gmime.h>
 
+#include "milter/copy_ledger.h"
 #include "milter/copy_seal.h"
 #include "milter/crypto.h"
 #include "milter/log.h"
@@ -31,6 +32,7 @@
 #include "policy/smtp_reply.h"
 
 static struct crypto_seal *seal, *other_seal;
+static struct copy_ledger *ledger;
 
 static char smtp[] = "smtp:[mx]:25", sender[] = "s@x.com", null_sender[] = "",
 	    rcpt[] = "r@x.com", quoted[] = "\"r\"@x.com",
@@ -46,6 +48,8 @@ enum damage {
 	TWICE,
 	GARBAGE,
 	HUGE,
+	CLOSED,
+	OTHER_ID,
 };
 
 static const struct {
@@ -233,12 +237,28 @@ static const struct {
 	  0,
 	  HUGE,
 	  "its seal is not ours" },
+	{ "nobody waits any more",
+	  sender,
+	  rcpt,
+	  "s@x.com",
+	  { "r@x.com" },
+	  0,
+	  CLOSED,
+	  "nobody waits for it" },
+	{ "of another attempt",
+	  sender,
+	  rcpt,
+	  "s@x.com",
+	  { "r@x.com" },
+	  0,
+	  OTHER_ID,
+	  "nobody waits for it" },
 };
 
 static char *
-make_value(size_t row)
+make_value(size_t row, const char *id)
 {
-	const struct copy_ticket t = {
+	struct copy_ticket t = {
 		.transport = smtp,
 		.sender = rows[row].sender,
 		.recipient = rows[row].recipient,
@@ -246,10 +266,12 @@ make_value(size_t row)
 		.key = "0123456789abcdef0123456789abcdef",
 	};
 	enum damage damage = rows[row].damage;
-	char *value =
-	    copy_seal(damage == ANOTHER_SECRET ? other_seal : seal, &t);
-	char *spaced;
+	char *value, *spaced;
 
+	(void)snprintf(t.id, sizeof(t.id), "%s", id);
+	if (damage == OTHER_ID)
+		t.id[0] = t.id[0] == '0' ? '1' : '0';
+	value = copy_seal(damage == ANOTHER_SECRET ? other_seal : seal, &t);
 	if (damage == ALTERED)
 		value[10] = value[10] == 'A' ? 'B' : 'A';
 	if (damage == CUT)
@@ -263,10 +285,10 @@ make_value(size_t row)
 }
 
 static void
-give(struct copy_arrival *a, size_t row)
+give(struct copy_arrival *a, size_t row, const char *id)
 {
 	static char huge[COPY_SEAL_MAX + 100];
-	char *value = make_value(row);
+	char *value = make_value(row, id);
 
 	copy_arrival_header(a, "Subject", "x");
 	memset(huge, 'A', sizeof(huge) - 1);
@@ -289,18 +311,37 @@ give(struct copy_arrival *a, size_t row)
 	free(value);
 }
 
-static void
-check_row(size_t row)
+static struct edits *
+arrive(size_t row, const char *id, struct smtp_reply *reply_r)
 {
 	struct copy_arrival *a = copy_arrival_new();
 	struct message *m = message_new(rows[row].mail_from);
-	struct smtp_reply reply = { 0 };
 	struct edits *e;
 
 	for (size_t i = 0; i < 2 && rows[row].rcpt_to[i] != NULL; i++)
 		message_recipient(m, rows[row].rcpt_to[i]);
-	give(a, row);
-	e = copy_arrival_end(a, seal, m, "Q1", &reply);
+	give(a, row, id);
+	e = copy_arrival_end(a, seal, ledger, m, "Q1", reply_r);
+	message_free(&m);
+	copy_arrival_free(&a);
+	assert_null(a);
+	copy_arrival_free(&a);
+	return e;
+}
+
+static void
+check_row(size_t row)
+{
+	struct smtp_reply reply = { 0 };
+	struct copy_attempt before, attempt, after;
+	struct edits *e;
+
+	copy_ledger_open(ledger, &before);
+	copy_ledger_open(ledger, &attempt);
+	copy_ledger_open(ledger, &after);
+	if (rows[row].damage == CLOSED)
+		copy_ledger_close(ledger, &attempt);
+	e = arrive(row, attempt.id, &reply);
 	if ((e != NULL) != (rows[row].why == NULL))
 		fail_msg("%s: %s", rows[row].name, reply.text);
 	if (e != NULL) {
@@ -311,16 +352,22 @@ check_row(size_t row)
 		assert_string_equal(e->headers[0].name, REQUEUE_COPY_HEADER);
 		assert_false(e->new_body);
 		assert_null(e->sender);
+		assert_string_equal(attempt.queue_id, "Q1");
+		/* Once is enough. */
+		assert_null(arrive(row, attempt.id, &reply));
+		assert_int_equal(reply.code, 550);
+		assert_non_null(strstr(reply.text, "nobody waits for it"));
 	} else {
 		assert_int_equal(reply.code, 550);
 		assert_string_equal(reply.enhanced, "5.7.1");
 		assert_non_null(strstr(reply.text, rows[row].why));
 	}
+	assert_int_equal(attempt.arrived, rows[row].why == NULL);
+	assert_false(before.arrived || after.arrived);
+	copy_ledger_close(ledger, &attempt);
+	copy_ledger_close(ledger, &before);
+	copy_ledger_close(ledger, &after);
 	edits_free(&e);
-	message_free(&m);
-	copy_arrival_free(&a);
-	assert_null(a);
-	copy_arrival_free(&a);
 }
 
 static void
@@ -362,6 +409,8 @@ test_no_ticket(void **state)
 		"{\"transport\":\"smtp:\",\"sender\":\"\",\"recipient\":\"r\"}",
 		"{\"transport\":\"smtp:\",\"sender\":\"\",\"recipient\":\"r\","
 		"\"key\":\"\",\"made\":\"1\"}",
+		"{\"transport\":\"smtp:\",\"sender\":\"\",\"recipient\":\"r\","
+		"\"key\":\"\",\"made\":1}",
 	};
 
 	(void)state;
@@ -380,9 +429,18 @@ test_no_ticket(void **state)
 }
 
 static void
+test_lost(void **state)
+{
+	(void)state;
+	assert_false(copy_ledger_has_lost(ledger));
+	copy_ledger_lose(ledger);
+	assert_true(copy_ledger_has_lost(ledger));
+}
+
+static void
 test_folds(void **state)
 {
-	const struct copy_ticket t = { smtp, sender, rcpt, 1, "k" };
+	const struct copy_ticket t = { smtp, sender, rcpt, 1, "k", "i" };
 	char *value = copy_seal(seal, &t);
 
 	(void)state;
@@ -422,6 +480,7 @@ setup(void **state)
 	json_text_init();
 	seal = open_seal('s');
 	other_seal = open_seal('o');
+	ledger = copy_ledger_new();
 	return 0;
 }
 
@@ -431,6 +490,8 @@ teardown(void **state)
 	(void)state;
 	crypto_seal_free(&seal);
 	crypto_seal_free(&other_seal);
+	copy_ledger_free(&ledger);
+	copy_ledger_free(&ledger);
 	return 0;
 }
 
@@ -442,6 +503,7 @@ main(void)
 		cmocka_unit_test(test_a_plan_is_no_seal),
 		cmocka_unit_test(test_no_ticket),
 		cmocka_unit_test(test_folds),
+		cmocka_unit_test(test_lost),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

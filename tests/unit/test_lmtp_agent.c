@@ -34,6 +34,7 @@
 #include <cmocka.h>
 
 #include "milter/clock.h"
+#include "milter/lmtp_command.h"
 #include "milter/lmtp_protocol.h"
 #include "milter/log.h"
 #include "policy/dynbuf.h"
@@ -90,10 +91,11 @@ mail_free(struct mail *m)
 }
 
 static void *
-begin(void *arg, const char *sender)
+begin(void *arg, const char *sender, const struct lmtp_mail *said)
 {
 	struct mail *m = calloc(1, sizeof(*m));
 
+	(void)said;
 	assert_non_null(m);
 	m->handler = arg;
 	atomic_fetch_add(&m->handler->mails, 1);

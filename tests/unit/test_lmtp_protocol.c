@@ -10,6 +10,7 @@
  * as soon as a piece of input was taken. Each conversation is fed whole, byte
  * by byte, and in pieces of all sorts.
  */
+#include "milter/lmtp_command.h"
 #include "milter/lmtp_protocol.h"
 
 #include <setjmp.h>
@@ -114,7 +115,7 @@ static const struct conversation conversations[] = {
 	     "RCPT TO:<r@x> ORCPT=rfc822;R@x NOTIFY=SUCCESS,FAILURE\r\n"
 	     "DATA\r\nx\r\n.\r\nQUIT\r\n",
 	     HELLO OK_MAIL OK_RCPT GO_ON SENT BYE,
-	     "M s@x\nR r@x R@x\nD x\r\nE\n"),
+	     "M s@x 8BIT UTF8\nR r@x R@x\nD x\r\nE\n"),
 	LAST("LF at the end of commands",
 	     "LHLO client\nMAIL FROM:<s@x>\nRCPT TO:<r@x>\nDATA\n"
 	     "x\r\n.\r\nQUIT\n",
@@ -138,7 +139,7 @@ static const struct conversation conversations[] = {
 	/* What MAIL says. */
 	MAILED("null sender", "<>", OK_MAIL, "M \n"),
 	MAILED("in any case", "<a@b> size=1 body=8bitmime smtputf8", OK_MAIL,
-	       "M a@b\n"),
+	       "M a@b 8BIT UTF8\n"),
 	MAILED("a blank behind the colon", " <a@b>", OK_MAIL, "M a@b\n"),
 	MAILED("blanks between", "<a@b>   BODY=7BIT   RET=FULL", OK_MAIL,
 	       "M a@b\n"),
@@ -152,7 +153,9 @@ static const struct conversation conversations[] = {
 	MAILED("source route with a literal", "<@[IPv6:::1]:a@b>", OK_MAIL,
 	       "M a@b\n"),
 	MAILED("UTF-8", "<\xc3\xa4@\xc3\xb6.x> SMTPUTF8", OK_MAIL,
-	       "M \xc3\xa4@\xc3\xb6.x\n"),
+	       "M \xc3\xa4@\xc3\xb6.x UTF8\n"),
+	MAILED("7 bits", "<a@b> BODY=7BIT", OK_MAIL, "M a@b\n"),
+	MAILED("8 bits", "<a@b> body=8bitmime", OK_MAIL, "M a@b 8BIT\n"),
 	MAILED("UTF-8, not said", "<\xc3\xa4@x>", OK_MAIL, "M \xc3\xa4@x\n"),
 	MAILED("no brackets", "a@b", BAD_SENDER, ""),
 	MAILED("nothing", "", BAD_SENDER, ""),
@@ -354,12 +357,14 @@ struct peer {
 };
 
 static void
-on_mail(void *arg, const char *sender)
+on_mail(void *arg, const char *sender, const struct lmtp_mail *said)
 {
 	struct peer *e = arg;
 
 	e->n = 0;
-	assert_true(dynbuf_addf(&e->events, "M %s\n", sender));
+	assert_true(dynbuf_addf(&e->events, "M %s%s%s\n", sender,
+				said->eight_bit ? " 8BIT" : "",
+				said->utf8 ? " UTF8" : ""));
 }
 
 static bool

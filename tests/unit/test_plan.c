@@ -82,6 +82,7 @@ full_plan(size_t n)
 	strcpy(p->api, "main");
 	strcpy(p->dialect, "emaildelivery");
 	p->local = true;
+	p->tracked = true;
 	p->accepted = INT64_C(9007199254740993);
 	for (size_t i = 0; i < n; i++)
 		p->recipients[i].state = (enum plan_state)(i % 3);
@@ -141,7 +142,7 @@ same_plan(const struct plan *a, const struct plan *b)
 	       strcmp(a->account, b->account) == 0 &&
 	       strcmp(a->key_id, b->key_id) == 0 &&
 	       strcmp(a->key, b->key) == 0 && strcmp(a->api, b->api) == 0 &&
-	       strcmp(a->dialect, b->dialect) == 0 && a->local == b->local &&
+	       strcmp(a->dialect, b->dialect) == 0 && a->local == b->local && a->tracked == b->tracked &&
 	       a->accepted == b->accepted;
 }
 
@@ -332,6 +333,8 @@ static const struct {
 	{ "a member twice", "\"api\"", "\"api\":\"x\",\"api\"", false },
 	{ "no time", "\"accepted\"", "\"xaccepted\"", false },
 	{ "a time as a fraction", "9007199254740993", "1.5", false },
+	{ "tracked as a number", "\"tracked\":true", "\"tracked\":1", false },
+	{ "not tracked", "\"tracked\":true,", "", true },
 	{ "local as a number", "\"local\":true", "\"local\":1", false },
 	{ "no submission", "\"submission\"", "\"xsubmission\"", false },
 	{ "a short submission", "\"submission\":\"00", "\"submission\":\"",

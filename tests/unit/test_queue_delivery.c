@@ -19,8 +19,10 @@
 
 #include "api_scene.h"
 #include "milter/copy_arrival.h"
+#include "milter/copy_ledger.h"
 #include "milter/crypto.h"
 #include "milter/keystore.h"
+#include "milter/lmtp_command.h"
 #include "milter/plan_seal.h"
 #include "milter/resubmit.h"
 #include "milter/sent_memory.h"
@@ -102,10 +104,23 @@ struct posted {
 };
 
 static struct {
-	const char *script; /* of r0, r1, ...: 'a', 'o' (451), 'r' (550) */
+	/* Of r0, r1, ...: it comes in, and then 'a' (250), 'o' (451) or 'r'
+	 * (550); or it does not: 'A', 'O', 'R'. */
+	const char *script;
+	const struct scene *scene;
+	bool ending, utf8, eight_bit;
 	struct posted v[RECIPIENTS_MAX];
 	size_t n;
 } posts;
+
+static void check_arrival(const struct scene *s, const struct posted *p);
+
+bool
+resubmit_is_ending(const struct resubmit_line *line)
+{
+	(void)line;
+	return posts.ending;
+}
 
 void
 resubmit_submit(struct resubmit *r, struct resubmit_job *job)
@@ -126,9 +141,15 @@ resubmit_send(struct resubmit_line *line, const struct resubmit_mail *m,
 	    recipient >= strlen(posts.script))
 		abort();
 	*p = (struct posted){ .sender = strdup(m->sender),
-			      .recipient = strdup(m->recipient),
-			      .data = strndup(m->data, m->len) };
-	switch (posts.script[recipient]) {
+			      .recipient = strdup(m->recipient) };
+	if (asprintf(&p->data, "%.*s%.*s", (int)m->head_len, m->head,
+		     (int)m->body_len, m->body) < 0)
+		abort();
+	posts.utf8 = m->utf8;
+	posts.eight_bit = m->eight_bit;
+	if (strchr("aor", posts.script[recipient]) != NULL)
+		check_arrival(posts.scene, p);
+	switch (posts.script[recipient] | 0x20) {
 	case 'a':
 		smtp_reply_set(reply_r, 250, "2.0.0", "Taken");
 		break;
@@ -264,13 +285,17 @@ struct delivery {
 	struct lmtp_answer *answer;
 };
 
+/* What Postfix says of it. */
+static struct lmtp_mail said;
+
 static void
 begin(struct delivery *d, struct scene *s)
 {
 	d->answer = calloc(1, sizeof(*d->answer));
 	assert_non_null(d->answer);
 	assert_int_equal(sem_init(&d->answer->given, 0, 0), 0);
-	d->mail = queue_delivery.begin(&s->services, "bounce@acme.example");
+	d->mail = queue_delivery.begin(&s->services, "bounce@acme.example",
+				       &said);
 	assert_non_null(d->mail);
 }
 
@@ -1231,13 +1256,14 @@ static struct route *the_routes[] = { &mail_route };
 	"To: all\r\nX-Transactional-Tag: t\r\n"
 #define COPY_MAIL COPY_HEAD HTML
 
+#define KNOWN "txmilter_calls_total{result=\"known\"}"
+
 /* A message on a transport route, of these states. */
 static void
-make_copies(struct scene *s, const char *states, const char *route, bool local,
-	    struct dynbuf *mail)
+add_copies(struct scene *s, struct plan *p, const char *route, bool local,
+	   const char *body, struct dynbuf *mail)
 {
-	struct plan *p = make_plan(states);
-
+	set_content(p, body);
 	p->api[0] = '\0';
 	p->key[0] = '\0';
 	p->local = local;
@@ -1245,11 +1271,32 @@ make_copies(struct scene *s, const char *states, const char *route, bool local,
 	p->outgoing->route_id = strdup(route);
 	p->accepted = 1763650800;
 	s->config.routes = (struct route_list){ the_routes, 1 };
+	posts.scene = s;
 	mail_route.handoff = ROUTE_TRANSPORT;
 	assert_true(dynbuf_adds(mail, COPY_MAIL));
 	add_plan(s->services.seal, p, mail);
-	assert_true(dynbuf_adds(mail, BODY));
+	assert_true(dynbuf_addf(mail, "\r\n%s", body));
 	plan_free(&p);
+}
+
+static void
+make_copies(struct scene *s, const char *states, const char *route, bool local,
+	    struct dynbuf *mail)
+{
+	add_copies(s, make_plan(states), route, local, HELLO, mail);
+}
+
+#define LINK "<a href=\"https://shop.example/\">x</a>\r\n"
+
+/* Of links the client asked to track. */
+static void
+make_tracked(struct scene *s, bool tracked, struct dynbuf *mail)
+{
+	struct plan *p = make_plan("o");
+
+	p->tracked = tracked;
+	p->outgoing->click_tracking = SWITCH_ON;
+	add_copies(s, p, "mail", false, LINK, mail);
 }
 
 /* It comes in again, and goes to the transport. */
@@ -1263,13 +1310,15 @@ check_arrival(const struct scene *s, const struct posted *p)
 	struct edits *e;
 	char *value;
 
-	assert_non_null(begin);
+	if (begin == NULL)
+		abort();
 	begin += strlen(REQUEUE_COPY_HEADER ": ");
 	value = strndup(begin, (size_t)(strstr(begin, "\r\n\r\n") - begin));
 	assert_non_null(value);
 	message_recipient(m, p->recipient);
 	copy_arrival_header(a, "x-txmilter-COPY", value);
-	e = copy_arrival_end(a, s->services.seal, m, "Q", &reply);
+	e = copy_arrival_end(a, s->services.seal, s->services.copy_ledger, m,
+			     "Q", &reply);
 	assert_non_null(e);
 	assert_string_equal(e->route, transport);
 	assert_int_equal(e->n_headers, 1);
@@ -1292,7 +1341,7 @@ test_copies(void **state)
 	make_copies(s, "ooodo", "mail", false, &mail);
 	deliver(&d, s, &mail, 5, mail.len);
 	scene_assert_called("copies", "");
-	assert_reply(&d, "copies", 0, "250 2.0.0 The copy is sent");
+	assert_reply(&d, "copies", 0, "250 2.0.0 The copy is queued as Q");
 	assert_reply(&d, "copies", 1, "451 4.4.2 Not now");
 	assert_reply(&d, "copies", 2, "550 5.1.1 Nobody");
 	assert_reply(&d, "copies", 3, DONE);
@@ -1318,13 +1367,24 @@ test_copies(void **state)
 		assert_null(strstr(p->data, "X-Transactional"));
 		assert_null(strstr(p->data, REQUEUE_PLAN_HEADER));
 		assert_non_null(strstr(p->data, "\r\n\r\n<p>Hello</p>\r\n"));
-		check_arrival(s, p);
 	}
+	assert_true(scene_logged("4Tx1qR0Zzz: copy to=\"r0@x.example\" "
+				 "result=sent id=Q"));
+	assert_true(scene_logged("4Tx1qR0Zzz: copy to=\"r1@x.example\" "
+				 "result=later reply=\"451 4.4.2\" "
+				 "reason=\"Not now\""));
+	assert_true(scene_logged("4Tx1qR0Zzz: copy to=\"r2@x.example\" "
+				 "result=refused reply=\"550 5.1.1\" "
+				 "reason=\"Nobody\""));
 	/* The next time only those go that did not, and each the same. */
 	forget_posts("aaaaa");
 	deliver(&d, s, &mail, 5, 1);
 	for (size_t i = 0; i < 5; i++)
 		assert_reply(&d, "again", i, DONE);
+	assert_reply(&d, "again", 0, "250 2.0.0 Sent already");
+	assert_true(scene_logged("4Tx1qR0Zzz: copy to=\"r0@x.example\" "
+				 "result=known"));
+	assert_int_equal(scene_metric(s, KNOWN), 2);
 	clear(&d);
 	assert_int_equal(posts.n, 2);
 	assert_string_equal(posts.v[0].recipient, "r1@x.example");
@@ -1383,6 +1443,120 @@ test_no_copies(void **state)
 	forget_posts("");
 }
 
+/* What another service says is no reason to bounce; and when that one takes a
+ * copy no more are given to it. */
+static void
+test_another_service(void **state)
+{
+	struct scene *s = *state;
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	forget_posts("ROaAa");
+	dynbuf_init(&mail, 1024 * 1024);
+	make_copies(s, "ooooo", "mail", false, &mail);
+	deliver(&d, s, &mail, 5, mail.len);
+	assert_reply(&d, "refused", 0, "451 4.3.5 The relay's service for");
+	assert_reply(&d, "later", 1, "451 4.4.2 Not now");
+	assert_reply(&d, "ours", 2, "250 2.0.0 The copy is queued as Q");
+	assert_reply(&d, "gone", 3, "250 2.0.0 The copy was taken by another");
+	assert_reply(&d, "behind it", 4, "451 4.3.2 The relay's service for");
+	clear(&d);
+	assert_int_equal(posts.n, 4);
+	assert_true(scene_logged("a copy was refused at resubmit = "));
+	assert_true(scene_logged("a copy was taken at resubmit = "));
+	assert_true(scene_logged("result=lost"));
+	forget_posts("aaaaa");
+	deliver(&d, s, &mail, 5, mail.len);
+	assert_reply(&d, "not again", 3, "250 2.0.0 Sent already");
+	assert_reply(&d, "again", 0, "451 4.3.2 ");
+	assert_int_equal(posts.n, 0);
+	clear(&d);
+	forget_posts("");
+}
+
+static void
+test_copies_at_the_stop(void **state)
+{
+	struct scene *s = *state;
+	struct delivery d;
+	DYNBUF_AUTO mail;
+
+	forget_posts("a");
+	posts.ending = true;
+	dynbuf_init(&mail, 1024 * 1024);
+	make_copies(s, "o", "mail", false, &mail);
+	deliver(&d, s, &mail, 1, mail.len);
+	assert_reply(&d, "stop", 0, "451 4.3.2 txmilter is stopping");
+	assert_int_equal(posts.n, 0);
+	posts.ending = false;
+	clear(&d);
+}
+
+static void
+test_copies_say_what_was_said(void **state)
+{
+	struct scene *s = *state;
+
+	for (unsigned i = 0; i < 4; i++) {
+		struct delivery d;
+		DYNBUF_AUTO mail;
+
+		said = (struct lmtp_mail){ .utf8 = i & 1, .eight_bit = i & 2 };
+		sent_memory_keep_for(s->services.sent, 0);
+		forget_posts("a");
+		dynbuf_init(&mail, 1024 * 1024);
+		make_copies(s, "o", "mail", false, &mail);
+		deliver(&d, s, &mail, 1, mail.len);
+		assert_reply(&d, "said", 0, DONE);
+		assert_int_equal(posts.utf8, said.utf8);
+		assert_int_equal(posts.eight_bit, said.eight_bit);
+		clear(&d);
+	}
+	forget_posts("");
+}
+
+/* What was to be tracked when it was accepted is, and nothing else. */
+static void
+test_tracked_copies(void **state)
+{
+	static const struct {
+		bool tracked, tracks;
+		const char *reply;
+		const char *link;
+	} rows[] = {
+		{ true, true, DONE, "https://t.example/" },
+		{ true, false, "451 4.3.5 The relay does not track", NULL },
+		{ false, true, DONE, "https://shop.example/" },
+		{ false, false, DONE, "https://shop.example/" },
+	};
+	static char url[] = "https://t.example";
+	struct scene *s = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct delivery d;
+		DYNBUF_AUTO mail;
+
+		sent_memory_keep_for(s->services.sent, 0);
+		forget_posts("a");
+		dynbuf_init(&mail, 1024 * 1024);
+		s->config.tracking_url = url;
+		s->services.tracking_key_len = 32;
+		make_tracked(s, rows[i].tracked, &mail);
+		mail_route.tracks = rows[i].tracks;
+		deliver(&d, s, &mail, 1, mail.len);
+		assert_reply(&d, "tracked", 0, rows[i].reply);
+		assert_int_equal(posts.n, rows[i].link != NULL);
+		if (rows[i].link != NULL)
+			assert_non_null(strstr(posts.v[0].data, rows[i].link));
+		else
+			assert_true(scene_logged("see tracking_url"));
+		mail_route.tracks = false;
+		clear(&d);
+	}
+	forget_posts("");
+}
+
 /* Whoever has seen a plan. */
 static void
 test_copies_of_another_body(void **state)
@@ -1408,6 +1582,8 @@ set_up(void **state)
 	*state = malloc(sizeof(struct scene));
 	assert_non_null(*state);
 	scene_start(*state);
+	((struct scene *)*state)->services.copy_ledger = copy_ledger_new();
+	memset(&said, 0, sizeof(said));
 	memset(&store, 0, sizeof(store));
 	return 0;
 }
@@ -1420,6 +1596,7 @@ tear_down(void **state)
 	/* A delivery ends a moment after its answer. */
 	scene_stop_thread();
 	assert_int_equal(s->services.deliveries, 0);
+	copy_ledger_free(&s->services.copy_ledger);
 	scene_stop(s);
 	free(*state);
 	return 0;
@@ -1446,6 +1623,10 @@ main(void)
 		TEST(test_copies),
 		TEST(test_no_copies),
 		TEST(test_copies_of_another_body),
+		TEST(test_another_service),
+		TEST(test_copies_at_the_stop),
+		TEST(test_copies_say_what_was_said),
+		TEST(test_tracked_copies),
 	};
 
 	header_text_init();

@@ -248,6 +248,7 @@ struct task {
 	struct smtp_reply replies[MAILS_MAX];
 	size_t n;
 	unsigned runs;
+	bool ending;
 	sem_t done;
 };
 
@@ -259,6 +260,7 @@ run(struct resubmit_job *job, struct resubmit_line *line)
 	t->runs++;
 	for (size_t i = 0; i < t->n; i++)
 		resubmit_send(line, &t->mails[i], &t->replies[i]);
+	t->ending = resubmit_is_ending(line);
 	if (sem_post(&t->done) != 0)
 		abort();
 }
@@ -267,11 +269,16 @@ static void
 add_mail(struct task *t, const char *sender, const char *rcpt, const char *data,
 	 unsigned ms)
 {
+	const char *end = strstr(data, "\r\n");
+	size_t head = end != NULL ? (size_t)(end - data) + 2 : 0;
+
 	t->mails[t->n++] = (struct resubmit_mail){
 		.sender = sender,
 		.recipient = rcpt,
-		.data = data,
-		.len = strlen(data),
+		.head = data,
+		.head_len = head,
+		.body = data + head,
+		.body_len = strlen(data) - head,
 		.deadline_ms = clock_ms() + ms,
 	};
 }
@@ -554,6 +561,39 @@ test_offers_nothing(void **state)
 	resubmit_stop(&r);
 }
 
+/* What was said of the message before is said again, and how long it is. */
+static void
+test_parameters(void **state)
+{
+	const struct script script = {
+		.hello = "250-here\r\n250-SIZE 1000\r\n250-8BITMIME\r\n"
+			 "250 SMTPUTF8"
+	};
+	struct resubmit *r = start(1, 0);
+	struct task t;
+
+	(void)state;
+	play(&script);
+	begin_task(&t);
+	for (int i = 0; i < 3; i++)
+		add_mail(&t, "a@x", "b@y", "S: x\r\n\r\n.\r\n", 20000);
+	t.mails[1].eight_bit = true;
+	t.mails[2].utf8 = true;
+	resubmit_submit(r, &t.job);
+	finish(&t);
+	for (int i = 0; i < 3; i++)
+		assert_reply("parameters", &t.replies[i], "250 ");
+	pthread_mutex_lock(&server.lock);
+	assert_non_null(strstr(dynbuf_str(&server.read),
+			       "MAIL FROM:<a@x> SIZE=11\r\n"));
+	assert_non_null(strstr(dynbuf_str(&server.read),
+			       "MAIL FROM:<a@x> SIZE=11 BODY=8BITMIME\r\n"));
+	assert_non_null(strstr(dynbuf_str(&server.read),
+			       "MAIL FROM:<a@x> SIZE=11 SMTPUTF8\r\n"));
+	pthread_mutex_unlock(&server.lock);
+	resubmit_stop(&r);
+}
+
 static void
 test_bad_addresses(void **state)
 {
@@ -704,6 +744,34 @@ test_stop(void **state)
 	}
 }
 
+/* The stop may have to wait for others then. */
+static void
+test_end(void **state)
+{
+	const struct script script = { .dot = SILENCE };
+	struct resubmit *r = start(1, 0);
+	struct task tasks[2];
+
+	(void)state;
+	play(&script);
+	for (size_t i = 0; i < 2; i++) {
+		begin_task(&tasks[i]);
+		add_mail(&tasks[i], "a@x", "b@y", "x\r\n", 600000);
+	}
+	resubmit_submit(r, &tasks[0].job);
+	(void)usleep(50000);
+	resubmit_end(r);
+	finish(&tasks[0]);
+	resubmit_submit(r, &tasks[1].job);
+	finish(&tasks[1]);
+	for (size_t i = 0; i < 2; i++) {
+		assert_reply("ended", &tasks[i].replies[0],
+			     "451 4.4.2 " NOT "txmilter is stopping");
+		assert_int_equal(tasks[i].ending, 1);
+	}
+	resubmit_stop(&r);
+}
+
 int
 main(void)
 {
@@ -713,12 +781,14 @@ main(void)
 		cmocka_unit_test(test_nobody_there),
 		cmocka_unit_test(test_dialogues),
 		cmocka_unit_test(test_offers_nothing),
+		cmocka_unit_test(test_parameters),
 		cmocka_unit_test(test_bad_addresses),
 		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_closed_between),
 		cmocka_unit_test(test_after_a_refusal),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_end),
 	};
 
 	return cmocka_run_group_tests(tests, start_server, stop_server);
