@@ -491,7 +491,7 @@ def test_another_service_refuses_copies(relay, key, sinks, resubmit):
 
 def test_another_service_takes_copies(relay, key, sinks, resubmit):
     """One is gone, and known to be; the others wait."""
-    resubmit(relay.postfix.other_port)
+    resubmit(sinks[1].port)
     reply = send(relay, key, message(bcc=["b@x.example"]),
                  sender="origin4@origin.example")
     assert reply.code == 250
@@ -499,16 +499,17 @@ def test_another_service_takes_copies(relay, key, sinks, resubmit):
                               "resubmit = inet:")
     relay.daemon.wait_for_log(
         rf"{reply.queue_id}: delivery .*accepted=1 refused=0 later=1")
-    assert net.wait_until(lambda: relay.postfix.sink.messages)
-    again = send(relay, key, message(bcc=["c@x.example"], api=None))
+    assert net.wait_until(lambda: sinks[1].messages)
+    again = send(relay, key, message(bcc=["c@x.example"]), ["d@x.example"])
     relay.daemon.wait_for_log(
-        rf"{again.queue_id}: delivery .*accepted=[01] refused=0 later=[12]")
-    assert len(relay.postfix.sink.messages) == 1
+        rf"{again.queue_id}: delivery .*accepted=0 refused=0 later=2")
+    assert len(sinks[1].messages) == 1
     assert sinks[0].messages == []
     resubmit()
     relay.postfix.deliver_all()
-    gone = relay.postfix.sink.messages[0].recipients
-    assert not set(gone) & {m.recipients[0] for m in sinks[0].messages}
+    [gone] = sinks[1].messages[0].recipients
+    assert sorted([gone, *by_recipient(sinks[0], 3)]) == sorted(
+        [RCPT, "b@x.example", "c@x.example", "d@x.example"])
 
 
 def test_stop_while_nobody_answers(relay, key, sinks, resubmit):
@@ -557,7 +558,7 @@ def test_a_repetition_is_sent_once(relay, key, sinks):
 @pytest.mark.parametrize("route", ["a", "queued"])
 @pytest.mark.parametrize("address", [
     "b@host", "b+c=d@x.example", '"a b"@x.example', "a%b@x.example",
-    "UP@X.Example", "t@[192.0.2.1]"])
+    "UP@X.Example"])
 def test_who_is_added_as_postfix_writes_it(relay, key, sinks, route, address):
     """It completes and rewrites addresses: nobody is lost for that."""
     reply = send(relay, key, message(route=route, bcc=[address]),
@@ -566,9 +567,9 @@ def test_who_is_added_as_postfix_writes_it(relay, key, sinks, route, address):
         assert reply.enhanced == "5.6.0" and address == "b@host"
         return
     assert reply.code == 250, reply
-    done = sinks[0].messages if route == "a" else relay.api.sends
-    assert net.wait_until(lambda: len(done) == 2), \
-        relay.postfix.log_of(reply.queue_id)
+    assert net.wait_until(lambda: len(
+        sinks[0].messages if route == "a" else relay.api.sends) == 2), \
+        "\n".join(relay.postfix.log_of(reply.queue_id))
     relay.postfix.wait_until_empty(20)
     assert relay.postfix.sink.to("origin5@origin.example") == []
 
@@ -622,7 +623,8 @@ def test_headers_as_long_as_they_may_be(relay, key, sinks):
         while left > 0:
             more.append((f"X-F{len(more):03}", "a" * min(left, 40000)))
             left -= 40000
-        return message(headers=more, bcc=["b@x.example"])
+        return message(headers=more, bcc=["b@x.example"]).replace(
+            b"<m1@", f"<{total}@".encode())
 
     replies = []
     for total in range(1_041_000, 1_049_000, 1000):
