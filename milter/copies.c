@@ -223,7 +223,8 @@ log_copy(const struct copies *c, size_t place, const char *word,
 	char to[LOG_QUOTE_SIZE];
 	char said[LOG_QUOTE_SIZE];
 
-	(void)log_quote(to, c->settings.plan->outgoing->recipients[place].email);
+	(void)log_quote(to,
+			c->settings.plan->outgoing->recipients[place].email);
 	if (r->code == 250)
 		log_info(c->settings.plan->queue_id, "copy to=%s result=%s%s%s",
 			 to, word, copy_id != NULL ? " id=" : "",

@@ -36,7 +36,7 @@ struct copies_settings {
 	const struct dialect *dialect;
 	const struct message *message;
 	bool eight_bit, utf8; /* as Postfix says of it */
-	int64_t deadline_ms; /* of clock_ms(): none is begun after it */
+	int64_t deadline_ms;  /* of clock_ms(): none is begun after it */
 	/* All is over. In another thread, or within copies_start(). */
 	void (*done)(void *arg);
 	void *arg;

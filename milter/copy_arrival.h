@@ -3,8 +3,8 @@
  * copy_arrival: a message that comes in by the service for copies
  * (packaging/postfix: txresubmit), as the milter sees it. One with the seal of
  * our LMTP agent (copy_seal.h), which waits for it (copy_ledger.h), goes to the
- * transport that the seal says, unchanged but for that; anything else is nobody's, whoever sends it, and refused.
- * Not thread-safe; one for a message.
+ * transport that the seal says, unchanged but for that; anything else is
+ * nobody's, whoever sends it, and refused. Not thread-safe; one for a message.
  */
 #ifndef TXM_MILTER_COPY_ARRIVAL_H
 #define TXM_MILTER_COPY_ARRIVAL_H

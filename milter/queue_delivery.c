@@ -11,8 +11,8 @@
 #include "api_batch.h"
 #include "clock.h"
 #include "config.h"
-#include "crypto.h"
 #include "copies.h"
+#include "crypto.h"
 #include "key_check.h"
 #include "keystore.h"
 #include "lmtp_command.h"
@@ -50,15 +50,15 @@ struct mail {
 	/* Its body, and for an API only those headers that are of MIME. */
 	struct message *message;
 	struct message *whole; /* with all headers; NULL once they are known */
-	bool body_done;		 /* no later byte of it matters */
-	struct dynbuf sealed;	 /* the plan's headers */
-	struct plan *plan;	 /* once the headers are complete */
+	bool body_done;	       /* no later byte of it matters */
+	struct dynbuf sealed;  /* the plan's headers */
+	struct plan *plan;     /* once the headers are complete */
 	const struct dialect *dialect;
 	char key[PLAN_KEY_MAX + 1];
 	struct smtp_reply refusal; /* for all recipients, when it is set */
-	struct api_batch *batch; /* to an API */
-	struct copies *copies;	 /* to a transport */
-	bool key_wrong; /* the API said so */
+	struct api_batch *batch;   /* to an API */
+	struct copies *copies;	   /* to a transport */
+	bool key_wrong;		   /* the API said so */
 	int64_t start_ms;
 	struct lmtp_answer *answer;
 };
@@ -322,9 +322,8 @@ tell(const struct mail *m, const struct smtp_reply *replies)
 		log_info(m->plan->queue_id,
 			 "delivery key=%s account=%s %s rcpts=%zu accepted=%zu "
 			 "refused=%zu later=%zu ms=%u age=%lld",
-			 m->plan->key_id, m->plan->account, way, m->n,
-			 accepted, refused, later,
-			 (unsigned)(clock_ms() - m->start_ms),
+			 m->plan->key_id, m->plan->account, way, m->n, accepted,
+			 refused, later, (unsigned)(clock_ms() - m->start_ms),
 			 (long long)time(NULL) - m->plan->accepted);
 }
 
@@ -595,7 +594,8 @@ find_transport(struct mail *m)
 		return keeps_tracking(m);
 	log_error(m->plan->queue_id, "the route %s is no transport any more",
 		  o->route_id != NULL ? o->route_id : "");
-	refuse(m, 451, "4.3.5", "The route of this message leads elsewhere now");
+	refuse(m, 451, "4.3.5",
+	       "The route of this message leads elsewhere now");
 	return false;
 }
 

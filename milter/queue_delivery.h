@@ -5,7 +5,8 @@
  * The plan in its headers says whose it is, where it goes and what became of
  * each recipient; the body is read as it was at SMTP time. One API call, or
  * for a transport one copy (copies.h), for each recipient of the transaction
- * that is still open, then one reply for each: 250 is final, 451 comes again from Postfix, 5xx becomes its bounce.
+ * that is still open, then one reply for each: 250 is final, 451 comes again
+ * from Postfix, 5xx becomes its bounce.
  *
  *   no plan                                   550 5.7.1
  *   one that cannot be read (was secret_file

@@ -33,7 +33,7 @@
 
 struct resubmit {
 	struct resubmit_settings settings;
-	int stop_fd;	      /* readable: it is over */
+	int stop_fd; /* readable: it is over */
 	atomic_bool ending;
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t work;
@@ -344,9 +344,8 @@ ends_line(const char *data, size_t len)
 static bool
 send_message(struct resubmit_line *l, const struct resubmit_mail *m)
 {
-	bool ended = m->body_len > 0
-			 ? ends_line(m->body, m->body_len)
-			 : ends_line(m->head, m->head_len);
+	bool ended = m->body_len > 0 ? ends_line(m->body, m->body_len)
+				     : ends_line(m->head, m->head_len);
 
 	return send_data(l, m->head, m->head_len) &&
 	       send_data(l, m->body, m->body_len) &&

@@ -506,10 +506,9 @@ session_end(struct session *s, const char *queue_id,
 	}
 	/* What drains may have begun it. */
 	if (s->copy != NULL) {
-		outcome_r->edits =
-		    copy_arrival_end(s->copy, s->services->seal,
-				     s->services->copy_ledger, s->message,
-				     queue_id, &outcome_r->reply);
+		outcome_r->edits = copy_arrival_end(
+		    s->copy, s->services->seal, s->services->copy_ledger,
+		    s->message, queue_id, &outcome_r->reply);
 		session_reset(s);
 		return;
 	}

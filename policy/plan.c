@@ -193,8 +193,7 @@ plan_write(const struct plan *p, struct dynbuf *out)
 			   "{\"version\":%d,\"body_version\":%lld,"
 			   "\"accepted\":%lld,\"local\":%s,\"tracked\":%s",
 			   PLAN_VERSION, (long long)p->body_version,
-			   (long long)p->accepted,
-			   p->local ? "true" : "false",
+			   (long long)p->accepted, p->local ? "true" : "false",
 			   p->tracked ? "true" : "false") &&
 	       add_bytes(out, "submission", p->submission,
 			 PLAN_SUBMISSION_LEN) &&

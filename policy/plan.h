@@ -54,14 +54,14 @@ struct plan {
 	char queue_id[PLAN_QUEUE_ID_MAX + 1]; /* where it was accepted */
 	char account[ACCOUNT_ID_MAX + 1];
 	char key_id[PLAN_NAME_MAX + 1];
-	bool local;		     /* the key was made here */
-	char key[PLAN_KEY_MAX + 1];  /* the secret for the API */
+	bool local;		    /* the key was made here */
+	char key[PLAN_KEY_MAX + 1]; /* the secret for the API */
 	/* Name of an [api NAME]; "": copies go to the route's transport. */
 	char api[PLAN_NAME_MAX + 1];
 	char dialect[PLAN_NAME_MAX + 1];
 	bool tracked;		   /* links or opens, by us: a transport */
-	int64_t accepted;		   /* seconds of the real-time clock */
-	struct outgoing *outgoing;	   /* without a body; owned */
+	int64_t accepted;	   /* seconds of the real-time clock */
+	struct outgoing *outgoing; /* without a body; owned */
 	struct plan_recipient *recipients; /* as many as outgoing has; owned */
 };
 

@@ -876,16 +876,61 @@ test_copies_refused(void **state)
 	assert_int_equal(t.handoff.kind, HANDOFF_NOT);
 	assert_reply("labels", &t.handoff.reply, "550 5.6.0 labels: too long");
 	clear(&t);
-	prepare(&t, *state, 3);
-	t.route.handoff = ROUTE_TRANSPORT;
-	add_copies(&t);
-	for (size_t i = message_n_headers(t.message); i < MESSAGE_HEADERS_MAX;
-	     i++)
-		add_header(t.message, "X-More", "x");
-	handoff(&t.handoff);
-	assert_int_equal(t.handoff.kind, HANDOFF_NOT);
-	assert_reply("headers", &t.handoff.reply, "550 5.6.0 Too many headers");
-	clear(&t);
+}
+
+/* Postfix adds headers of its own on the way, and must be let. */
+static void
+test_copies_have_room(void **state)
+{
+	static const struct {
+		const char *name;
+		size_t n;	   /* of it in all; or */
+		size_t bytes;	   /* of all headers */
+		const char *reply; /* NULL: it is queued */
+	} rows[] = {
+		{ "X-More", MESSAGE_HEADERS_MAX - 1, 0, NULL },
+		{ "X-More", MESSAGE_HEADERS_MAX, 0, "550 5.6.0 Too many head" },
+		{ "Received", 47, 0, NULL },
+		{ "received", 48, 0, "554 5.4.6 Too many hops: 48 " },
+		{ "X-Long", 0, MESSAGE_HEADERS_KEPT_MAX - 4096, NULL },
+		{ "X-Long", 0, MESSAGE_HEADERS_KEPT_MAX - 4095,
+		  "550 5.6.0 The headers are too long" },
+	};
+	static char longer[MESSAGE_HEADER_MAX];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t n = rows[i].n;
+		struct trip t;
+
+		prepare(&t, *state, 3);
+		t.route.handoff = ROUTE_TRANSPORT;
+		add_copies(&t);
+		if (n == MESSAGE_HEADERS_MAX || n + 1 == MESSAGE_HEADERS_MAX)
+			n -= message_n_headers(t.message);
+		while (n-- > 0)
+			add_header(t.message, rows[i].name, "x");
+		while (message_header_bytes(t.message) < rows[i].bytes) {
+			size_t left =
+			    rows[i].bytes - message_header_bytes(t.message) - 7;
+			size_t len = left > 40000 ? 30000 : left;
+
+			memset(longer, 'x', len);
+			longer[len] = '\0';
+			add_header(t.message, rows[i].name, longer);
+		}
+		handoff(&t.handoff);
+		if (rows[i].reply != NULL) {
+			assert_int_equal(t.handoff.kind, HANDOFF_NOT);
+			assert_reply(rows[i].name, &t.handoff.reply,
+				     rows[i].reply);
+		} else {
+			assert_int_equal(t.handoff.kind, HANDOFF_QUEUED);
+		}
+		assert_string_equal(t.handoff.way, rows[i].reply != NULL
+						       ? "transport"
+						       : "transport,copies");
+		clear(&t);
+	}
 }
 
 /* --- rates ---------------------------------------------------------------- */
@@ -1035,18 +1080,31 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	static const struct CMUnitTest tests[] = {
-		TEST(test_decisions),	   TEST(test_first_stands_for_all),
-		TEST(test_ambiguous),	   TEST(test_repeated),
-		TEST(test_health),	   TEST(test_too_large),
-		TEST(test_key_refused),	   TEST(test_direct_limit),
-		TEST(test_timeout),	   TEST(test_plan),
-		TEST(test_queued_route),   TEST(test_edits),
-		TEST(test_agent_route),	   TEST(test_plan_does_not_fit),
-		TEST(test_thousand),	   TEST(test_not_begun),
-		TEST(test_names),	   TEST(test_transport),
-		TEST(test_added),	   TEST(test_copies),
-		TEST(test_copies_refused), TEST(test_rate),
-		TEST(test_rate_of_queued), TEST(test_threads),
+		TEST(test_decisions),
+		TEST(test_first_stands_for_all),
+		TEST(test_ambiguous),
+		TEST(test_repeated),
+		TEST(test_health),
+		TEST(test_too_large),
+		TEST(test_key_refused),
+		TEST(test_direct_limit),
+		TEST(test_timeout),
+		TEST(test_plan),
+		TEST(test_queued_route),
+		TEST(test_edits),
+		TEST(test_agent_route),
+		TEST(test_plan_does_not_fit),
+		TEST(test_thousand),
+		TEST(test_not_begun),
+		TEST(test_names),
+		TEST(test_transport),
+		TEST(test_copies_have_room),
+		TEST(test_added),
+		TEST(test_copies),
+		TEST(test_copies_refused),
+		TEST(test_rate),
+		TEST(test_rate_of_queued),
+		TEST(test_threads),
 	};
 
 	header_text_init();

@@ -68,8 +68,8 @@ full_plan(size_t n)
 	for (size_t i = 0; i < outgoing_n_switches; i++)
 		*outgoing_switch_at(o, i) = (enum outgoing_switch)(i % 3);
 	for (size_t i = 0; i < n; i++)
-		o->recipients[i].kind = (enum outgoing_kind)(i %
-							     OUTGOING_KINDS);
+		o->recipients[i].kind =
+		    (enum outgoing_kind)(i % OUTGOING_KINDS);
 	outgoing_add_header(o, "X-One", "1");
 	outgoing_add_header(o, "List-Unsubscribe", "<https://x/" E_ACUTE ">");
 	p = plan_new(o);
@@ -102,7 +102,8 @@ static bool
 same_outgoing(struct outgoing *a, struct outgoing *b)
 {
 	for (size_t i = 0; i < outgoing_n_strings; i++) {
-		if (!same_text(*outgoing_string_at(a, i), *outgoing_string_at(b, i)))
+		if (!same_text(*outgoing_string_at(a, i),
+			       *outgoing_string_at(b, i)))
 			return false;
 	}
 	for (size_t i = 0; i < outgoing_n_switches; i++) {
@@ -142,8 +143,8 @@ same_plan(const struct plan *a, const struct plan *b)
 	       strcmp(a->account, b->account) == 0 &&
 	       strcmp(a->key_id, b->key_id) == 0 &&
 	       strcmp(a->key, b->key) == 0 && strcmp(a->api, b->api) == 0 &&
-	       strcmp(a->dialect, b->dialect) == 0 && a->local == b->local && a->tracked == b->tracked &&
-	       a->accepted == b->accepted;
+	       strcmp(a->dialect, b->dialect) == 0 && a->local == b->local &&
+	       a->tracked == b->tracked && a->accepted == b->accepted;
 }
 
 static struct plan *

@@ -294,8 +294,8 @@ begin(struct delivery *d, struct scene *s)
 	d->answer = calloc(1, sizeof(*d->answer));
 	assert_non_null(d->answer);
 	assert_int_equal(sem_init(&d->answer->given, 0, 0), 0);
-	d->mail = queue_delivery.begin(&s->services, "bounce@acme.example",
-				       &said);
+	d->mail =
+	    queue_delivery.begin(&s->services, "bounce@acme.example", &said);
 	assert_non_null(d->mail);
 }
 

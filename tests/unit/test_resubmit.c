@@ -584,8 +584,8 @@ test_parameters(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_reply("parameters", &t.replies[i], "250 ");
 	pthread_mutex_lock(&server.lock);
-	assert_non_null(strstr(dynbuf_str(&server.read),
-			       "MAIL FROM:<a@x> SIZE=11\r\n"));
+	assert_non_null(
+	    strstr(dynbuf_str(&server.read), "MAIL FROM:<a@x> SIZE=11\r\n"));
 	assert_non_null(strstr(dynbuf_str(&server.read),
 			       "MAIL FROM:<a@x> SIZE=11 BODY=8BITMIME\r\n"));
 	assert_non_null(strstr(dynbuf_str(&server.read),
