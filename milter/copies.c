@@ -113,7 +113,8 @@ post(const struct copies *c, const struct outgoing_recipient *to,
 	DYNBUF_AUTO text;
 
 	dynbuf_init(&text, len + e->body_len + COPY_ROOM);
-	if (!compose_message(&text, c->settings.message, e, raw, len)) {
+	if ((raw == NULL && !e->new_body) ||
+	    !compose_message(&text, c->settings.message, e, raw, len)) {
 		smtp_reply_set(reply, 552, "5.3.4", "The copy is too large");
 		return;
 	}

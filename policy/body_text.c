@@ -9,10 +9,10 @@
 #include "mime.h"
 
 void
-body_text_init(struct body_text *t)
+body_text_init(struct body_text *t, size_t max)
 {
 	*t = (struct body_text){ 0 };
-	dynbuf_init(&t->data, BODY_KEPT_MAX + BODY_DECODER_ROOM);
+	dynbuf_init(&t->data, max + BODY_DECODER_ROOM);
 }
 
 void

@@ -194,6 +194,7 @@ dialect_read(const struct dialect *d, struct message *m,
 	if (d->finish != NULL && !d->finish(&r))
 		return false;
 	check(outgoing);
+	message_need(m, d->body_wants);
 	return d->body(&r, m);
 }
 
@@ -203,5 +204,6 @@ dialect_read_body(const struct dialect *d, struct message *m,
 {
 	struct reading r = { m, NULL, outgoing, refusal };
 
+	message_need(m, d->body_wants);
 	return d->body(&r, m);
 }

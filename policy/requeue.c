@@ -503,6 +503,20 @@ copy(const char *s)
 	return c;
 }
 
+/* Copies are made of the bytes that were kept. */
+static bool
+can_be_copied(const struct leaving *l)
+{
+	if (!requeue_needs_copies(l->outgoing) || l->change == REQUEUE_LEAF ||
+	    message_bytes(l->message) <= BODY_RAW_MAX)
+		return true;
+	smtp_reply_set(l->refusal, 552, "5.3.4",
+		       "The message is larger than %d bytes, and each "
+		       "recipient must get a copy of his own",
+		       BODY_RAW_MAX);
+	return false;
+}
+
 bool
 requeue_to_transport(const struct message *m, const struct dialect *d,
 		     const struct outgoing *o, const struct requeue_as *as,
@@ -518,6 +532,8 @@ requeue_to_transport(const struct message *m, const struct dialect *d,
 		.refusal = refusal,
 	};
 
+	if (!can_be_copied(&l))
+		return false;
 	delete_others(m, leaves, &l, e);
 	if (d->completes_to)
 		complete_to(&l);

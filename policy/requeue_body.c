@@ -52,7 +52,7 @@ write_part(const struct message *m, const struct compose_parts *p,
 	const char *raw = body_raw(b, &len);
 
 	dynbuf_init(out, len + compose_room(p));
-	return body_place(b, &place) && place.end <= len &&
+	return raw != NULL && body_place(b, &place) && place.end <= len &&
 	       compose_body(out, raw, len, &place, p);
 }
 
@@ -65,6 +65,21 @@ track(const struct outgoing *o, const struct requeue_as *as, struct dynbuf *out)
 				o->click_tracking == SWITCH_ON);
 }
 
+static void
+refuse_unkept(const struct message *m, struct smtp_reply *refusal)
+{
+	size_t len;
+
+	if (body_raw(message_body_state(m), &len) == NULL)
+		smtp_reply_set(refusal, 552, "5.3.4",
+			       "The message is larger than %d bytes, and its "
+			       "HTML part must change",
+			       BODY_RAW_MAX);
+	else
+		smtp_reply_set(refusal, 451, "4.3.0",
+			       "The relay has not kept the message's body");
+}
+
 static bool
 write_body(const struct message *m, const struct compose_parts *p,
 	   enum requeue_change change, struct requeue_body *body_r,
@@ -75,8 +90,7 @@ write_body(const struct message *m, const struct compose_parts *p,
 
 	if (!(is_leaf ? write_leaf(p, &out) : write_part(m, p, &out))) {
 		dynbuf_clear(&out);
-		smtp_reply_set(refusal, 451, "4.3.0",
-			       "The relay has not kept the message's body");
+		refuse_unkept(m, refusal);
 		return false;
 	}
 	*body_r = (struct requeue_body){
