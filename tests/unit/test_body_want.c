@@ -452,6 +452,14 @@ static const struct row rows[] = {
 	  PH("a/b",
 	     CD "attachment; filename*=utf-8''a%0D%0Ab%7F%C2%85%09c") "1" END,
 	  "{ab c|a/b||}[1]" },
+	{ "what turns the writing round, and what is not seen", ALL, MIXED,
+	  PH("a/b", CD "attachment; filename*=utf-8''%E2%80%AEfdp.exe%E2%80%8B"
+		       "%E2%81%A6x%E2%80%AA") "1" END,
+	  "{fdp.exex|a/b||}[1]" },
+	{ "what joins letters stays", ALL, MIXED,
+	  PH("a/b", CD "attachment; filename*=utf-8''a%E2%80%8Db") "1" END,
+	  "{a\xe2\x80\x8d"
+	  "b|a/b||}[1]" },
 	{ "only control characters", ALL, MIXED,
 	  PH("a/b", CD "attachment; filename*=utf-8''%0D%0A%20") "1" END,
 	  "{attachment-1.bin|a/b||}[1]" },
