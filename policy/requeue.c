@@ -273,36 +273,6 @@ refuse(const struct leaving *l, enum feature f, const char *what)
 	return false;
 }
 
-/* Of the header for all, when somebody is added to it. What cannot be read as
- * one is made anew of whom it is for. */
-static bool
-show_cc(const struct leaving *l)
-{
-	const struct outgoing *o = l->outgoing;
-	const char *shown = o->cc != NULL ? o->cc : "";
-	struct mailbox_list list = { 0 };
-	enum address_result read =
-	    mailbox_list_parse(shown, strlen(shown), &list);
-	struct address_lines cc;
-	bool fits;
-
-	address_lines_begin(&cc, "Cc");
-	for (size_t i = 0; read == ADDRESS_OK && i < list.n; i++)
-		address_lines_add(&cc, list.v[i].name, list.v[i].addr);
-	for (size_t i = 0; list.n == 0 && i < o->n_recipients; i++) {
-		if (o->recipients[i].kind == OUTGOING_CC)
-			address_lines_add(&cc, o->recipients[i].name,
-					  o->recipients[i].email);
-	}
-	mailbox_list_clear(&list);
-	fits = read != ADDRESS_TOO_MANY && !cc.text.overflow;
-	if (fits)
-		set_header(l, "Cc", dynbuf_str(&cc.text));
-	dynbuf_clear(&cc.text);
-	return fits || refuse(l, FEATURE_CC,
-			      "the names of all would be too long a header");
-}
-
 static bool
 has_kind(const struct outgoing *o, enum outgoing_kind kind)
 {
@@ -311,6 +281,81 @@ has_kind(const struct outgoing *o, enum outgoing_kind kind)
 			return true;
 	}
 	return false;
+}
+
+/* Of one mailbox of a list as mailbox_list_text() writes it. */
+static size_t
+mailbox_len(const char *s)
+{
+	bool quoted = false;
+	size_t n = 0;
+
+	for (; s[n] != '\0' && (quoted || s[n] != ','); n++) {
+		if (s[n] == '"')
+			quoted = !quoted;
+		else if (s[n] == '\\' && s[n + 1] != '\0')
+			n++;
+	}
+	return n;
+}
+
+/* One by one: there may be more commas in the names than a list may have. */
+static bool
+add_shown(struct address_lines *cc, const char *shown)
+{
+	while (*shown != '\0') {
+		size_t n = mailbox_len(shown);
+		struct mailbox_list list;
+
+		if (mailbox_list_parse(shown, n, &list) != ADDRESS_OK)
+			return false;
+		for (size_t i = 0; i < list.n; i++)
+			address_lines_add(cc, list.v[i].name, list.v[i].addr);
+		mailbox_list_clear(&list);
+		shown += n;
+		shown += strspn(shown, ", ");
+	}
+	return true;
+}
+
+/* Of the header for all, when somebody is added to it. What cannot be read as
+ * one is made anew of whom it is for. */
+char *
+requeue_cc(const struct outgoing *o)
+{
+	struct address_lines cc;
+	char *value = NULL;
+	bool fits, is_new;
+	size_t len;
+
+	if (!has_kind(o, OUTGOING_CC))
+		return NULL;
+	address_lines_begin(&cc, "Cc");
+	fits = add_shown(&cc, o->cc != NULL ? o->cc : "");
+	is_new = cc.text.len == 0;
+	for (size_t i = 0; is_new && i < o->n_recipients; i++) {
+		if (o->recipients[i].kind == OUTGOING_CC)
+			address_lines_add(&cc, o->recipients[i].name,
+					  o->recipients[i].email);
+	}
+	if (fits && !cc.text.overflow)
+		value = dynbuf_steal(&cc.text, &len);
+	dynbuf_clear(&cc.text);
+	return value;
+}
+
+static bool
+show_cc(const struct leaving *l)
+{
+	char *made = l->as->cc == NULL ? requeue_cc(l->outgoing) : NULL;
+	const char *cc = made != NULL ? made : l->as->cc;
+
+	if (cc == NULL)
+		return refuse(l, FEATURE_CC,
+			      "the names of all would be too long a header");
+	set_header(l, "Cc", cc);
+	free(made);
+	return true;
 }
 
 static bool

@@ -61,6 +61,8 @@ struct requeue_as {
 	const char *token;
 	/* Seconds of the real-time clock, for a Date when it has none. */
 	int64_t now;
+	/* What requeue_cc() says; NULL: it is asked for this one. */
+	const char *cc;
 	/* When requeue_is_tracked(): whose opens and clicks they are. */
 	const struct tracking *tracking;
 };
@@ -75,6 +77,10 @@ bool requeue_to_transport(const struct message *m, const struct dialect *d,
 /* Of a message for o->route, which is a transport. */
 bool requeue_needs_copies(const struct outgoing *o);
 bool requeue_is_tracked(const struct outgoing *o);
+
+/* The Cc header that every copy shows, for who makes many: it is made of all
+ * names. free(). NULL: there are no CC recipients, or it is too long. */
+char *requeue_cc(const struct outgoing *o);
 
 /* By whose id the links of a recipient's copy are signed: his own, or for an
  * ARCHIVE copy that of the first recipient of the envelope. */

@@ -560,11 +560,10 @@ check_body(const char *data, size_t size)
 		check_same_kept(&whole, &other);
 		kept_clear(&other);
 	}
-	if ((wants & ~(BODY_WANT_TEXT | BODY_WANT_RAW)) == 0) {
+	if ((wants & ~(unsigned)BODY_WANT_TEXT) == 0) {
 		read_body(data, header_len, data + at, size - at, wants, 15,
 			  size + 1, &other);
-		if ((wants & BODY_WANT_RAW) == 0)
-			dynbuf_truncate(&other.raw, 0);
+		dynbuf_truncate(&other.raw, 0);
 		check_same_kept(&whole, &other);
 		kept_clear(&other);
 	}
