@@ -763,6 +763,14 @@ body_is_whole(const struct body *b)
 }
 
 bool
+body_is_signed(const struct body *b)
+{
+	struct body_place place;
+
+	return body_place(b, &place) && place.is_signed;
+}
+
+bool
 body_is_flowed(const struct body *b)
 {
 	return b->text.flowed;

@@ -151,12 +151,18 @@ struct body_place {
 	bool is_message; /* it is no part: its headers are the message's */
 	/* It has a multipart/alternative right above it. */
 	bool in_alternative;
+	/* Below a multipart/signed: who changes a byte of it breaks a
+	 * signature. */
+	bool is_signed;
 };
 bool body_place(const struct body *b, struct body_place *place_r);
 
 /* BODY_HTML: it is the whole body of the message, and none of its bytes was
  * replaced: sent on as it came it says the same. */
 bool body_is_whole(const struct body *b);
+
+/* The same, of body_place(). */
+bool body_is_signed(const struct body *b);
 
 /* BODY_TEXT: its line breaks may be soft (RFC 3676). */
 bool body_is_flowed(const struct body *b);

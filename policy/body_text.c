@@ -36,6 +36,7 @@ body_text_begin(struct body_text *t, const struct mime_part *part)
 		.end = part->content,
 		.is_message = part->depth == 0,
 		.in_alternative = part->in_alternative,
+		.is_signed = part->is_signed,
 	};
 	if (part->charset == NULL)
 		return;

@@ -310,6 +310,7 @@ begin_leaf(struct mime *m, bool attachment, size_t content)
 		.in_alternative = above->alternative,
 		.alternative = above->alternative_above,
 		.related = above->related,
+		.is_signed = above->is_signed,
 		.begin = m->begin,
 		.content = content,
 		.type_field = m->fields[FIELD_TYPE],

@@ -67,6 +67,7 @@ struct mime_part {
 	bool in_alternative;  /* right below a multipart/alternative */
 	unsigned alternative; /* the outermost multipart/alternative above
 				 it, a number of its own; 0: none */
+	bool is_signed;	      /* below a multipart/signed */
 	/* In the bytes fed: of its header block (behind the delimiter line),
 	 * and of what it holds. What its data() calls give follows from there
 	 * without a gap. */

@@ -21,6 +21,8 @@ mime_levels_push(struct mime_levels *l, struct mime_type *t, bool attachment,
 		.attachment = attachment,
 		.related = above->related || strcmp(t->subtype, "related") == 0,
 		.alternative = alternative,
+		.is_signed =
+		    above->is_signed || strcmp(t->subtype, "signed") == 0,
 		.alternative_above =
 		    outermost ? number : above->alternative_above,
 	};

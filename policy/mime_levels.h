@@ -23,6 +23,7 @@ struct mime_level {
 	bool attachment;
 	bool related;		    /* it is one, or it is below one */
 	bool alternative;	    /* it is one */
+	bool is_signed;		    /* it is one, or it is below one */
 	unsigned alternative_above; /* see struct mime_part */
 	bool begun;		    /* a delimiter of it was seen */
 	bool text;		    /* there is text before the first one */

@@ -78,6 +78,7 @@ struct outgoing {
 	size_t html_len;
 	char *text;
 	size_t text_len;
+	bool html_is_signed; /* below a multipart/signed */
 	bool text_is_made;   /* of the HTML: the client sent none */
 	bool text_is_flowed; /* its line breaks may be soft (RFC 3676); no HTML
 			      */

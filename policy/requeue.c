@@ -203,6 +203,10 @@ leaves(const void *arg, const char *name, unsigned nth)
 	    is_stripped(l->outgoing->route, name) ||
 	    is_of_route(l->outgoing->route, name))
 		return false;
+	/* A wrong one is worse than none. */
+	if (l->change != REQUEUE_STAYS &&
+	    strcasecmp(name, "DKIM-Signature") == 0)
+		return false;
 	if (has_prefix(name, "Content-"))
 		return l->change != REQUEUE_LEAF ||
 		       is_one_of(name, of_new_body);
@@ -458,7 +462,7 @@ add_of_route(const struct leaving *l)
 bool
 requeue_is_tracked(const struct outgoing *o)
 {
-	return o->route->tracks && o->html != NULL &&
+	return o->route->tracks && o->html != NULL && !o->html_is_signed &&
 	       (o->open_tracking == SWITCH_ON ||
 		o->click_tracking == SWITCH_ON);
 }

@@ -14,7 +14,8 @@
  * may be there once only the first does. A missing Date or Message-ID is added.
  * What is a provider's part otherwise is done here: links and opens are
  * tracked, HTML gets its text part, tag, labels and metadata are headers for
- * the next hop. Of the body only the HTML part changes, and only then.
+ * the next hop. Of the body only the HTML part changes, and only then; a
+ * DKIM-Signature goes with that. Nothing below a multipart/signed does.
  *
  * One message for all recipients, or a copy for each (requeue_needs_copies):
  * whoever is not in the client's envelope gets one of his own, and so does

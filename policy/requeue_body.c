@@ -29,7 +29,7 @@ requeue_change(const struct message *m, const struct dialect *d,
 		return tracked || !body_is_whole(b) ? REQUEUE_LEAF
 						    : REQUEUE_STAYS;
 	if (o->html == NULL || (!tracked && !o->text_is_made) ||
-	    !body_place(b, &place))
+	    !body_place(b, &place) || place.is_signed)
 		return REQUEUE_STAYS;
 	return place.is_message ? REQUEUE_LEAF : REQUEUE_PART;
 }

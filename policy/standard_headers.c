@@ -292,6 +292,7 @@ standard_body(struct reading *r, struct message *m)
 	case BODY_HTML:
 		o->html = body;
 		o->html_len = len;
+		o->html_is_signed = body_is_signed(b);
 		o->text = body_take_text(b, &o->text_len);
 		break;
 	case BODY_TEXT:

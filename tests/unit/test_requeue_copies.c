@@ -535,6 +535,46 @@ send_made(const char *text, const char *want)
 	clear(&s);
 }
 
+#define SIGNED_BODY                                                     \
+	"\r\n--b\r\n" HTML "\r\n<a href=\"http://x/\">x</a>\r\n--b\r\n" \
+	"Content-Type: application/pkcs7-signature\r\n\r\nz\r\n--b--\r\n"
+#define SIGNED_HEAD                                               \
+	F TO "Subject: S\r\n" DATE ID "DKIM-Signature: a=1\r\n" V \
+	     "Content-Type: multipart/signed; boundary=b\r\n"
+
+static void
+test_signed(void **state)
+{
+	struct scene s = { 0 };
+
+	(void)state;
+	send_made(SIGNED_HEAD SIGNED_BODY, "-\n" SIGNED_HEAD SIGNED_BODY);
+	judge_text(&s, SIGNED_HEAD SIGNED_BODY, OPTION("click_tracking"),
+		   &full_route, &dialect_sparkpost, "s@x.com", 1);
+	assert_int_equal(s.verdict.kind, VERDICT_REFUSE);
+	assert_string_equal(s.verdict.reply.text,
+			    "X-MSYS-API 'options.click_tracking': the message "
+			    "is signed, and nothing in it may change");
+	clear(&s);
+	judge_text(&s, SIGNED_HEAD SIGNED_BODY, "{}", &full_route,
+		   &dialect_sparkpost, "s@x.com", 1);
+	assert_int_equal(s.verdict.kind, VERDICT_HAND_OVER);
+	s.verdict.outgoing->click_tracking = SWITCH_ON; /* by default */
+	assert_false(requeue_is_tracked(s.verdict.outgoing));
+	clear(&s);
+}
+
+/* It would be wrong; where nothing changes it stays. */
+static void
+test_dkim_signature(void **state)
+{
+	(void)state;
+	send_made("DKIM-Signature: a=1\r\nDKIM-Signature: a=2\r\n" F TO
+		  "Subject: S\r\n" DATE ID MIXED "\r\n" PARTS(HTML "\r\n<p>x"),
+		  "-\n" F TO "Subject: S\r\n" DATE ID MIXED
+		  "\r\n" PARTS(TYPE "\r\n--=_txm_t0\r\n" NEW_TEXT));
+}
+
 static void
 test_text(void **state)
 {
@@ -569,6 +609,8 @@ main(void)
 		cmocka_unit_test(test_cc_is_given),
 		cmocka_unit_test(test_needs),
 		cmocka_unit_test(test_tracked_as),
+		cmocka_unit_test(test_signed),
+		cmocka_unit_test(test_dkim_signature),
 		cmocka_unit_test(test_text),
 	};
 
