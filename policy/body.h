@@ -151,6 +151,12 @@ struct body_place {
 	bool is_message; /* it is no part: its headers are the message's */
 	/* It has a multipart/alternative right above it. */
 	bool in_alternative;
+	/* It has a multipart/related right above it, which is the message
+	 * or has a header block there. */
+	bool in_related;
+	bool related_is_message;
+	size_t related_begin;
+	size_t related_content;
 	/* Below a multipart/signed: who changes a byte of it breaks a
 	 * signature. */
 	bool is_signed;

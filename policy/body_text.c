@@ -36,6 +36,10 @@ body_text_begin(struct body_text *t, const struct mime_part *part)
 		.end = part->content,
 		.is_message = part->depth == 0,
 		.in_alternative = part->in_alternative,
+		.in_related = part->in_related,
+		.related_is_message = part->related_above.is_message,
+		.related_begin = part->related_above.begin,
+		.related_content = part->related_above.content,
 		.is_signed = part->is_signed,
 	};
 	if (part->charset == NULL)

@@ -512,12 +512,12 @@ set_body(const struct leaving *l)
 	l->edits->body = body.data;
 	l->edits->body_len = body.len;
 	l->edits->new_body = true;
-	if (l->change == REQUEUE_PART)
-		return true;
-	if (!has(l, "MIME-Version"))
+	if (l->change == REQUEUE_LEAF && !has(l, "MIME-Version"))
 		edits_add(l->edits, "MIME-Version", "1.0");
-	set_header(l, "Content-Type", body.type);
-	set_header(l, "Content-Transfer-Encoding", body.encoding);
+	if (body.type != NULL)
+		set_header(l, "Content-Type", body.type);
+	if (body.encoding != NULL)
+		set_header(l, "Content-Transfer-Encoding", body.encoding);
 	free(body.type);
 	return true;
 }

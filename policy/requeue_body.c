@@ -80,6 +80,18 @@ refuse_unkept(const struct message *m, struct smtp_reply *refusal)
 			       "The relay has not kept the message's body");
 }
 
+/* Of the message that is a multipart/related. */
+static char *
+related_type(const struct message *m, const struct compose_parts *p)
+{
+	const struct message_header *h = message_find(m, "Content-Type");
+	struct body_place place;
+
+	if (h == NULL || !body_place(message_body_state(m), &place))
+		return NULL;
+	return compose_related_type(h->value, h->value_len, &place, p);
+}
+
 static bool
 write_body(const struct message *m, const struct compose_parts *p,
 	   enum requeue_change change, struct requeue_body *body_r,
@@ -94,8 +106,8 @@ write_body(const struct message *m, const struct compose_parts *p,
 		return false;
 	}
 	*body_r = (struct requeue_body){
-		.type = is_leaf ? compose_type(p) : NULL,
-		.encoding = compose_encoding(p),
+		.type = is_leaf ? compose_type(p) : related_type(m, p),
+		.encoding = is_leaf ? compose_encoding(p) : NULL,
 	};
 	body_r->data = dynbuf_steal(&out, &body_r->len);
 	return true;

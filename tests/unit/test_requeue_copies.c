@@ -506,6 +506,9 @@ test_tracked_as(void **state)
 	"--b\r\n" html "\r\n--b\r\nContent-Type: application/pdf\r\n" \
 	"\r\nPDF\r\n--b--\r\n"
 #define MIXED "Content-Type: multipart/mixed; boundary=b\r\n"
+#define RELATED(type)                                      \
+	"Content-Type: multipart/related; type=" type "; " \
+	"boundary=b\r\n\r\n"
 #define NEW_TEXT                                                      \
 	"Content-Type: text/plain; charset=utf-8\r\n" QP "\r\nx\r\n"  \
 	"--=_txm_t0\r\nContent-Type: text/html; charset=utf-8\r\n" QP \
@@ -587,6 +590,9 @@ test_text(void **state)
 	send_made(F TO DATE ID V MIXED "\r\n" PARTS(HTML "\r\n<p>x"),
 		  "-\n" F TO DATE ID V MIXED
 		  "\r\n" PARTS(TYPE "\r\n--=_txm_t0\r\n" NEW_TEXT));
+	send_made(F TO DATE ID V RELATED("text/html") PARTS(HTML "\r\n<p>x"),
+		  "-\n" F TO DATE ID V RELATED("\"multipart/alternative\"")
+		      PARTS(TYPE "\r\n--=_txm_t0\r\n" NEW_TEXT));
 }
 
 static int
