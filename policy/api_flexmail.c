@@ -227,13 +227,30 @@ fits_reply_to(const struct outgoing *o, struct smtp_reply *refusal)
 	return good;
 }
 
+/* In snake_case. False: it is too long. "" when nothing of it is left. */
+static bool
+read_tag(const struct outgoing *o, char dst[TAG_MAX + 1])
+{
+	return api_tag(dst, TAG_MAX, o->tag, "", '_');
+}
+
+static bool
+takes(const struct outgoing *o, enum feature f)
+{
+	char tag[TAG_MAX + 1];
+
+	return f != FEATURE_TAG || o->tag == NULL ||
+	       (read_tag(o, tag) && *tag != '\0');
+}
+
 static bool
 fits(const struct outgoing *o, struct smtp_reply *refusal)
 {
 	char tag[TAG_MAX + 1];
 
-	if (o->tag != NULL && !api_tag(tag, TAG_MAX, o->tag, "_", '_'))
-		return api_refuse_tag(o, refusal, TAG_MAX, "characters");
+	if (o->tag != NULL && !read_tag(o, tag) &&
+	    !api_long_tag(o, refusal, TAG_MAX, "characters"))
+		return false;
 	return fits_reply_to(o, refusal) && api_fits_content(o, refusal);
 }
 
@@ -381,7 +398,7 @@ add_fields(struct dynbuf *out, const struct api_settings *s,
 	put(&t, &(struct leaf){ .path = path_of(s, FIELD_TEXT),
 				.text = o->text,
 				.len = o->text_len });
-	if (o->tag != NULL && api_tag(tag, TAG_MAX, o->tag, "_", '_'))
+	if (o->tag != NULL && read_tag(o, tag) && *tag != '\0')
 		put(&t, &(struct leaf){ .path = path_of(s, FIELD_TAG),
 					.text = tag,
 					.len = strlen(tag) });
@@ -454,6 +471,7 @@ const struct api_format api_flexmail = {
 		[FEATURE_ARCHIVE] = SUPPORT_DONE,
 	},
 	.head = head,
+	.takes = takes,
 	.fits = fits,
 	.recipient_piece = recipient_piece,
 	.shared_piece = shared_piece,

@@ -34,10 +34,23 @@ head(const struct api_settings *s, const struct outgoing *o, const char *key,
 }
 
 static bool
+is_long(const char *tag)
+{
+	return tag != NULL && strlen(tag) > CAMPAIGN_MAX;
+}
+
+static bool
+takes(const struct outgoing *o, enum feature f)
+{
+	return f != FEATURE_TAG || !is_long(o->tag);
+}
+
+static bool
 fits(const struct outgoing *o, struct smtp_reply *refusal)
 {
-	if (o->tag != NULL && strlen(o->tag) > CAMPAIGN_MAX)
-		return api_refuse_tag(o, refusal, CAMPAIGN_MAX, "bytes");
+	if (is_long(o->tag) &&
+	    !api_long_tag(o, refusal, CAMPAIGN_MAX, "bytes"))
+		return false;
 	return api_fits_content(o, refusal);
 }
 
@@ -253,7 +266,8 @@ shared_piece(const struct api_settings *s, const struct outgoing *o,
 	add_content(out, o);
 	(void)dynbuf_adds(out, "}");
 	add_options(out, o);
-	api_write_string(out, "campaign_id", o->tag);
+	if (!is_long(o->tag))
+		api_write_string(out, "campaign_id", o->tag);
 	api_write_json(out, "metadata", o->metadata);
 	api_write_filled(out, "return_path", o->return_path);
 	(void)dynbuf_adds(out, "}");
@@ -402,6 +416,7 @@ const struct api_format api_sparkpost = {
 		[FEATURE_ARCHIVE] = SUPPORT_DONE,
 	},
 	.head = head,
+	.takes = takes,
 	.fits = fits,
 	.recipient_piece = recipient_piece,
 	.shared_piece = shared_piece,

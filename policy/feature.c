@@ -94,12 +94,27 @@ transport_support(const struct outgoing *o, enum feature f)
 	}
 }
 
+/* What the row says, unless it cannot be passed as the message has it. */
+static enum support
+api_support(const struct outgoing *o, enum feature f)
+{
+	const struct api_format *format = o->route->format;
+	enum support row = (enum support)format->support[f];
+
+	if (row == SUPPORT_PASSED && format->takes != NULL &&
+	    !format->takes(o, f))
+		return SUPPORT_IGNORED;
+	return row;
+}
+
 enum support
 feature_support(const struct outgoing *o, enum feature f)
 {
-	return o->route->handoff == ROUTE_TRANSPORT
-		   ? transport_support(o, f)
-		   : (enum support)o->route->format->support[f];
+	enum support is = o->route->handoff == ROUTE_TRANSPORT
+			      ? transport_support(o, f)
+			      : api_support(o, f);
+
+	return is == SUPPORT_REFUSED && o->wished[f] ? SUPPORT_IGNORED : is;
 }
 
 /* The route as the client knows it. */

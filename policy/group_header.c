@@ -26,6 +26,7 @@ set_group(struct outgoing *o, const char *name, const char *text, size_t len)
 	if (o->tag == NULL)
 		abort();
 	o->asked[FEATURE_TAG] = name;
+	o->wished[FEATURE_TAG] = true;
 }
 
 /* The decoded value, free(); NULL: there is none, or it does not matter. */

@@ -6,7 +6,8 @@
  * of five other providers too. Each function is a rule's `read` (dialect.h,
  * RAW) that knows what the first group in such a header is; the rules' order is
  * that of precedence, for what has a group keeps it. A header that is of no use
- * refuses nothing: it names no group.
+ * refuses nothing: it names no group. Nor does a group that the way out cannot
+ * take: it is only wished for.
  */
 #ifndef TXM_POLICY_GROUP_HEADER_H
 #define TXM_POLICY_GROUP_HEADER_H

@@ -11,6 +11,7 @@
 #ifndef TXM_POLICY_OUTGOING_H
 #define TXM_POLICY_OUTGOING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "body.h"
@@ -88,6 +89,9 @@ struct outgoing {
 
 	/* Which header asks for it (static); NULL: nobody does. */
 	const char *asked[FEATURES];
+	/* It does not insist: a default of the provider, or a header for
+	 * another one. Nothing is refused for that. */
+	bool wished[FEATURES];
 };
 
 struct outgoing *outgoing_new(void);

@@ -110,6 +110,11 @@ test_requests(void **state)
 		  { 0 },
 		  TO FROM ",\"tag\":\"order_confirmation\",\"metadata\":"
 			  "{\"k\":\"v\"}}" },
+		{ "a tag of which nothing is left",
+		  { LEAST, .tag = S("\xe6\xb3\xa8") }, .want = TO FROM "}" },
+		{ "a tag with a joint at its end, and two in it",
+		  { LEAST, .tag = S("order__x!") },
+		  .want = TO FROM ",\"tag\":\"order_x\"}" },
 		{ "a tag in other letters",
 		  { LEAST, .tag = S("Password  R\xc3\xa9set") },
 		  { 0 },
@@ -307,10 +312,13 @@ test_fits(void **state)
 		    .asked = { [FEATURE_TAG] = "X-MSYS-API" } },
 		  "X-MSYS-API: too long for the API of the route: it takes 50 "
 		  "characters" },
-		{ "blanks are one",
+		{ "blanks at its end are none",
 		  { GOOD, .tag = S(FIFTY "    ") },
-		  "The tag: too long for the API of the route: it takes 50 "
-		  "characters" },
+		  NULL },
+		{ "a longer one that nobody insists on",
+		  { GOOD, .tag = S(FIFTY "1"),
+		    .wished = { [FEATURE_TAG] = true } },
+		  NULL },
 		{ "one address", { GOOD, .reply_to = S("a@x") }, NULL },
 		{ "two", { GOOD, .reply_to = S("a@x, b@x") }, one_address },
 		{ "none", { GOOD, .reply_to = S("somebody") }, one_address },

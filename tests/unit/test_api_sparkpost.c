@@ -345,6 +345,11 @@ test_fits(void **state)
 		    .asked = { [FEATURE_TAG] = "X-Cmail-GroupName" } },
 		  "X-Cmail-GroupName: too long for the API of the route: it "
 		  "takes 64 bytes" },
+		{ "a longer one that nobody insists on",
+		  { LEAST, .subject = S("s"), HTML("h"),
+		    .tag = S(SIXTY_FOUR "1"),
+		    .wished = { [FEATURE_TAG] = true } },
+		  NULL },
 	};
 
 	(void)state;

@@ -80,21 +80,21 @@ test_group(void **state)
 
 static const struct dialect_row foreign[] = {
 	{ "Mailgun", M MAILGUN ": welcome\n",
-	  .want = "tag: welcome\nasks for tag: " MAILGUN },
+	  .want = "tag: welcome\nwishes for tag: " MAILGUN },
 	{ "V12, Mailgun: the first of several, as nodemailer sends them",
 	  M MAILGUN ": a\n" MAILGUN ": b\n", .want = "tag: a" },
 	{ "Mailgun: a comma is part of it", M MAILGUN ": a, b\n",
 	  .want = "tag: a, b" },
 	{ "Mailgun's campaign, as it was before tags",
 	  M "X-Mailgun-Campaign-Id: c1\n",
-	  .want = "tag: c1\nasks for tag: X-Mailgun-Campaign-Id" },
+	  .want = "tag: c1\nwishes for tag: X-Mailgun-Campaign-Id" },
 	{ "Mailgun's tag before its campaign",
 	  M "X-Mailgun-Campaign-Id: c1\n" MAILGUN ": a\n", .want = "tag: a" },
 	{ "Mailjet", M MAILJET ": Resident Registration\n",
-	  .want = "tag: Resident Registration\nasks for tag: " MAILJET },
+	  .want = "tag: Resident Registration\nwishes for tag: " MAILJET },
 	{ "V15, Mailjet: a number", M MAILJET ": 2\n", .want = "tag: 2" },
 	{ "Mandrill", M MANDRILL ": welcome\n",
-	  .want = "tag: welcome\nasks for tag: " MANDRILL },
+	  .want = "tag: welcome\nwishes for tag: " MANDRILL },
 	{ "V14, Mandrill: before the first comma",
 	  M MANDRILL ": customer,login_details,acme-ltd\n",
 	  .want = "tag: customer" },
@@ -103,13 +103,13 @@ static const struct dialect_row foreign[] = {
 	{ "Mandrill: nothing before the comma", M MANDRILL ": ,b\n",
 	  .lacks = "tag:" },
 	{ "Postmark", M POSTMARK ": password-reset\n",
-	  .want = "tag: password-reset\nasks for tag: " POSTMARK },
+	  .want = "tag: password-reset\nwishes for tag: " POSTMARK },
 	{ "Postmark: a comma is part of it", M POSTMARK ": a,b\n",
 	  .want = "tag: a,b" },
 	{ "V13, SendGrid: a string",
 	  M SENDGRID ": {\"category\":\"bulk-campaign\",\"unique_args\":"
 		     "{\"id\":12345678901234567890}}\n",
-	  .want = "tag: bulk-campaign\nasks for tag: " SENDGRID },
+	  .want = "tag: bulk-campaign\nwishes for tag: " SENDGRID },
 	{ "V13, SendGrid: the first of an array",
 	  M SENDGRID ": {\"category\":[\"welcome_email\",\"new_account\"]}\n",
 	  .want = "tag: welcome_email" },
@@ -197,7 +197,7 @@ static const struct dialect_row precedence[] = {
 		    ": 4\n" SENDGRID ": {\"category\":\"5\"}\n" GROUP ": 0\n",
 	  .want = "tag: 0" },
 	{ "its own is empty", M GROUP ":\n" MANDRILL ": 3\n",
-	  .want = "tag: 3\nasks for tag: " MANDRILL },
+	  .want = "tag: 3\nwishes for tag: " MANDRILL },
 	{ "Mailgun",
 	  M SENDGRID ": {\"category\":\"5\"}\n" POSTMARK ": 4\n" MANDRILL
 		     ": 3\n" MAILJET ": 2\n" MAILGUN ": 1\n",
@@ -229,7 +229,11 @@ test_precedence(void **state)
 static const struct dialect_row switches[] = {
 	{ "on by default", M,
 	  .want = "open_tracking: on\nclick_tracking: on\ninline_css: on" },
-	{ "nobody asks for the default", M, .lacks = "asks for" },
+	{ "nobody asks for the default", M,
+	  .want = "wishes for open tracking: " OPENS
+		  "\nwishes for click tracking: " CLICKS
+		  "\nwishes for CSS inlining: " CSS,
+	  .lacks = "asks for" },
 	{ "opens off", M OPENS ": false\n",
 	  .want = "open_tracking: off\nclick_tracking: on\ninline_css: on" },
 	{ "clicks off", M CLICKS ": false\n",
@@ -239,6 +243,9 @@ static const struct dialect_row switches[] = {
 	{ "false asks for nothing",
 	  M OPENS ": false\n" CLICKS ": false\n" CSS ": false\n",
 	  .lacks = "asks for" },
+	{ "nor does it wish for any",
+	  M OPENS ": false\n" CLICKS ": false\n" CSS ": false\n",
+	  .lacks = "wishes for" },
 	{ "true", M OPENS ": true\n" CLICKS ": true\n" CSS ": true\n",
 	  .want = "open_tracking: on\nclick_tracking: on\ninline_css: on\n"
 		  "asks for open tracking: " OPENS
