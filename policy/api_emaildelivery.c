@@ -115,8 +115,8 @@ shared_piece(const struct api_settings *s, const struct outgoing *o,
 	    !json_add_member(out, "fromemail", o->from_email) ||
 	    !json_add_member(out, "returnpath", o->return_path) ||
 	    !add_optional(out, "subject", o->subject) ||
-	    !add_optional(out, "replyto", o->reply_to) ||
-	    !add_tag(out, o) || !add_optional(out, "route", o->route_id) ||
+	    !add_optional(out, "replyto", o->reply_to) || !add_tag(out, o) ||
+	    !add_optional(out, "route", o->route_id) ||
 	    !add_optional(out, "template", o->template_id))
 		return false;
 	api_write_json(out, "variables", o->variables);
@@ -197,7 +197,9 @@ const struct api_format api_emaildelivery = {
 		[FEATURE_AMP] = SUPPORT_IGNORED,
 		[FEATURE_ATTACHMENTS] = SUPPORT_REFUSED,
 		[FEATURE_INLINE_FILES] = SUPPORT_REFUSED,
+		[FEATURE_SHOWN] = SUPPORT_IGNORED,
 		[FEATURE_HEADERS] = SUPPORT_IGNORED,
+		[FEATURE_ODD_HEADERS] = SUPPORT_IGNORED,
 		[FEATURE_CC] = SUPPORT_DONE,
 		[FEATURE_BCC] = SUPPORT_DONE,
 		[FEATURE_ARCHIVE] = SUPPORT_DONE,

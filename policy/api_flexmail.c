@@ -155,75 +155,26 @@ head(const struct api_settings *s, const struct outgoing *o, const char *key,
 	       api_head_add_basic(h, key, (size_t)(colon - key), colon + 1);
 }
 
-/* The one address of a header that was decoded. */
-struct reply_to {
-	char *name; /* free() */
-	char *addr; /* free(); NULL: there is none, or several */
-};
-
-static char *
-copy(const char *s, size_t len)
+/* The one address of Reply-To. False: there is none, or several. list_r is to
+ * be cleared anyway. */
+static bool
+read_reply_to(const char *text, struct mailbox_list *list_r)
 {
-	char *c = strndup(s, len);
-
-	if (c == NULL)
-		abort();
-	return c;
-}
-
-/* A comma in the name is not in quotes any more, and the parser sees two
- * mailboxes then: a bare name and the address. */
-static struct reply_to
-read_reply_to(const char *text)
-{
-	struct mailbox_list list = { 0 };
-	const struct mailbox *m = NULL;
-	struct reply_to r = { 0 };
-	size_t n = 0;
-
-	if (mailbox_list_parse(text, strlen(text), &list) == ADDRESS_OK) {
-		for (size_t i = 0; i < list.n; i++) {
-			if (!address_is_plain(list.v[i].addr))
-				continue;
-			m = &list.v[i];
-			n++;
-		}
-	}
-	if (n == 1) {
-		size_t front = strcspn(text, "<");
-
-		while (front > 0 && text[front - 1] == ' ')
-			front--;
-		r.addr = copy(m->addr, strlen(m->addr));
-		r.name = list.n == 1 ? copy(m->name, strlen(m->name))
-				     : copy(text, front);
-	}
-	mailbox_list_clear(&list);
-	return r;
-}
-
-static void
-reply_to_clear(struct reply_to *r)
-{
-	free(r->name);
-	free(r->addr);
+	return mailbox_list_parse(text, strlen(text), list_r) == ADDRESS_OK &&
+	       list_r->n == 1 && address_is_plain(list_r->v[0].addr);
 }
 
 static bool
 fits_reply_to(const struct outgoing *o, struct smtp_reply *refusal)
 {
-	struct reply_to r = { 0 };
-	bool good = true;
+	struct mailbox_list list = { 0 };
+	bool good = o->reply_to == NULL || read_reply_to(o->reply_to, &list);
 
-	if (o->reply_to != NULL) {
-		r = read_reply_to(o->reply_to);
-		good = r.addr != NULL;
-	}
+	mailbox_list_clear(&list);
 	if (!good)
 		smtp_reply_set(refusal, 550, "5.6.0",
 			       "Reply-To: the API of the route takes one "
 			       "address");
-	reply_to_clear(&r);
 	return good;
 }
 
@@ -282,14 +233,11 @@ add_mailbox(struct dynbuf *out, const char *member, const char *name,
 static void
 add_reply_to(struct dynbuf *out, const char *text)
 {
-	struct reply_to r;
+	struct mailbox_list list = { 0 };
 
-	if (text == NULL)
-		return;
-	r = read_reply_to(text);
-	if (r.addr != NULL)
-		add_mailbox(out, "reply_to", r.name, r.addr);
-	reply_to_clear(&r);
+	if (text != NULL && read_reply_to(text, &list))
+		add_mailbox(out, "reply_to", list.v[0].name, list.v[0].addr);
+	mailbox_list_clear(&list);
 }
 
 /* --- members by their paths ----------------------------------------------- */
@@ -465,7 +413,9 @@ const struct api_format api_flexmail = {
 		[FEATURE_AMP] = SUPPORT_IGNORED,
 		[FEATURE_ATTACHMENTS] = SUPPORT_PASSED,
 		[FEATURE_INLINE_FILES] = SUPPORT_PASSED,
+		[FEATURE_SHOWN] = SUPPORT_IGNORED,
 		[FEATURE_HEADERS] = SUPPORT_IGNORED,
+		[FEATURE_ODD_HEADERS] = SUPPORT_IGNORED,
 		[FEATURE_CC] = SUPPORT_DONE,
 		[FEATURE_BCC] = SUPPORT_DONE,
 		[FEATURE_ARCHIVE] = SUPPORT_DONE,

@@ -48,8 +48,7 @@ takes(const struct outgoing *o, enum feature f)
 static bool
 fits(const struct outgoing *o, struct smtp_reply *refusal)
 {
-	if (is_long(o->tag) &&
-	    !api_long_tag(o, refusal, CAMPAIGN_MAX, "bytes"))
+	if (is_long(o->tag) && !api_long_tag(o, refusal, CAMPAIGN_MAX, "bytes"))
 		return false;
 	return api_fits_content(o, refusal);
 }
@@ -138,7 +137,7 @@ add_address(struct dynbuf *out, const struct outgoing *o,
 	api_write_open(out, "address", "{");
 	api_write_string(out, "email", r->email);
 	if (o->to != NULL)
-		api_write_string(out, "header_to", o->to);
+		add_header_value(out, "header_to", o->to);
 	else
 		api_write_filled(out, "name", r->name);
 	(void)dynbuf_adds(out, "}");
@@ -410,7 +409,9 @@ const struct api_format api_sparkpost = {
 		[FEATURE_AMP] = SUPPORT_PASSED,
 		[FEATURE_ATTACHMENTS] = SUPPORT_PASSED,
 		[FEATURE_INLINE_FILES] = SUPPORT_PASSED,
+		[FEATURE_SHOWN] = SUPPORT_PASSED,
 		[FEATURE_HEADERS] = SUPPORT_PASSED,
+		[FEATURE_ODD_HEADERS] = SUPPORT_IGNORED,
 		[FEATURE_CC] = SUPPORT_DONE,
 		[FEATURE_BCC] = SUPPORT_DONE,
 		[FEATURE_ARCHIVE] = SUPPORT_DONE,

@@ -87,7 +87,7 @@ static const struct header_rule rules[] = {
 	{ "To", HEADER_RAW, false, standard_to_shown },
 	{ "Cc", HEADER_RAW, false, standard_cc_shown },
 	{ "Subject", HEADER_DECODED, false, standard_subject },
-	{ "Reply-To", HEADER_DECODED, false, standard_reply_to },
+	{ "Reply-To", HEADER_RAW, false, standard_reply_to },
 	{ "Message-ID", HEADER_RAW, false, standard_message_id },
 	{ NULL, HEADER_UNREAD, false, NULL },
 };

@@ -461,8 +461,11 @@ read_copies(const struct msys_api *api)
 		(void)add_to_set(c.get_it, o->recipients[i].email);
 	ok = read_cc_header(&c) &&
 	     (api->root == NULL || read_lists(&c, api->root));
-	if (ok && c.cc.n > 0)
+	if (ok && c.cc.n > 0) {
 		o->cc = mailbox_list_text(&c.cc);
+		o->asked[FEATURE_SHOWN] =
+		    message_find(api->r->message, "Cc") ? "Cc" : OF("cc");
+	}
 	mailbox_list_clear(&c.cc);
 	g_hash_table_unref(c.get_it);
 	g_hash_table_unref(c.shown);

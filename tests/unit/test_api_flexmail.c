@@ -79,7 +79,7 @@ test_requests(void **state)
 		  TO FROM ",\"reply_to\":{\"email_address\":\"a@x\",\"name\":"
 			  "\"A, B\"}}" },
 		{ "reply-to with a name that was decoded",
-		  { LEAST, .reply_to = S("Doe, J\xc3\xa9 <a@x>") },
+		  { LEAST, .reply_to = S("\"Doe, J\xc3\xa9\" <a@x>") },
 		  { 0 },
 		  TO FROM ",\"reply_to\":{\"email_address\":\"a@x\",\"name\":"
 			  "\"Doe, J\xc3\xa9\"}}" },

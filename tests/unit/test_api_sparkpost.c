@@ -260,7 +260,7 @@ test_curly_braces(void **state)
 		struct request_row row = {
 			.name = rows[i].subject,
 			.o = { LEAST, .subject = value, .reply_to = value,
-			       .cc = value, .headers = &header,
+			       .to = value, .cc = value, .headers = &header,
 			       .n_headers = 1 },
 		};
 
@@ -268,12 +268,13 @@ test_curly_braces(void **state)
 		strcpy(value, rows[i].subject);
 		row.o.from_name = value;
 		(void)dynbuf_addf(&whole,
-				  TO CONTENT
+				  "{\"recipients\":[{\"address\":{\"email\":"
+				  "\"r@x\",\"header_to\":\"%s\"}}]" CONTENT
 				  "\"headers\":{\"X-H\":\"%s\",\"CC\":\"%s\"},"
 				  "\"from\":{\"email\":\"s@x\",\"name\":\"%s\"}"
 				  ",\"subject\":\"%s\","
 				  "\"reply_to\":\"%s\"" OPTIONS "}",
-				  want, want, want, want, want);
+				  want, want, want, want, want, want);
 		row.want = dynbuf_str(&whole);
 		assert_int_equal(requests_wrong(f, NULL, &row, 1), 0);
 	}

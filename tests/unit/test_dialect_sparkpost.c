@@ -631,16 +631,20 @@ static const struct row copies[] = {
 	  .what = "recipients",
 	  .want = TO_R " to:S@Example.com to:t@example.com",
 	  .recipients = three },
-	{ "of the envelope: nothing asked for",
+	{ "of the envelope: no copy asked for",
 	  FS X "{\"cc\":[\"R@example.com\"]}\n", .what = "asked",
-	  .want = "text only: Content-Type" },
+	  .want = "text only: Content-Type; To and Cc shown: X-MSYS-API 'cc'" },
 	{ "asked for",
 	  FS X "{\"cc\":[\"a@x.org\"],\"bcc\":[\"c@x.org\"],"
 	       "\"archive\":[\"d@x.org\"]}\n",
 	  .what = "asked",
-	  .want = "text only: Content-Type; cc copies: X-MSYS-API 'cc'; "
+	  .want = "text only: Content-Type; To and Cc shown: X-MSYS-API 'cc'; "
+		  "cc copies: X-MSYS-API 'cc'; "
 		  "bcc copies: X-MSYS-API 'bcc'; "
 		  "archive copies: X-MSYS-API 'archive'" },
+	{ "Cc of its own and more: what is shown",
+	  FS "Cc: b@x.org\n" X "{\"cc\":[\"r@example.com\"]}\n", .what = "asked",
+	  .want = "text only: Content-Type; To and Cc shown: Cc" },
 	{ "a UTF-8 address", FS X "{\"cc\":[\"" E_ACUTE "@x.org\"]}\n",
 	  .what = "recipients", .want = TO_R " cc:" E_ACUTE "@x.org" },
 	{ "a quoted local part", FS X "{\"cc\":[\"\\\"a b\\\"@x.org\"]}\n",

@@ -83,7 +83,13 @@ test_support(void **state)
 		{ &api_campaignmonitor, FEATURE_METADATA, SUPPORT_IGNORED },
 		{ &api_flexmail, FEATURE_METADATA, SUPPORT_PASSED },
 		{ &api_flexmail, FEATURE_HEADERS, SUPPORT_IGNORED },
+		{ &api_emaildelivery, FEATURE_SHOWN, SUPPORT_IGNORED },
+		{ &api_sparkpost, FEATURE_SHOWN, SUPPORT_PASSED },
+		{ &api_campaignmonitor, FEATURE_SHOWN, SUPPORT_IGNORED },
+		{ &api_flexmail, FEATURE_SHOWN, SUPPORT_IGNORED },
+		{ &api_generic, FEATURE_SHOWN, SUPPORT_PASSED },
 		{ &api_generic, FEATURE_VARIABLES, SUPPORT_PASSED },
+		{ NULL, FEATURE_SHOWN, SUPPORT_PASSED },
 		{ NULL, FEATURE_TEXT, SUPPORT_PASSED },
 		{ NULL, FEATURE_TEMPLATE, SUPPORT_REFUSED },
 	};
