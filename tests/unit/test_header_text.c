@@ -7,6 +7,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -360,7 +361,7 @@ test_name_matches(void **state)
 	static const struct {
 		const char *pattern, *name;
 		bool want;
-	} rows[] = {
+	} names[] = {
 		{ "X-Tag", "x-tag", true },    { "X-Tag", "X-Tags", false },
 		{ "X-Tag", "X-Ta", false },    { "X-*", "x-a", true },
 		{ "X-*", "X-", true },	       { "X-*", "X", false },
@@ -369,10 +370,10 @@ test_name_matches(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		assert_int_equal(
-		    header_name_matches(rows[i].pattern, rows[i].name),
-		    rows[i].want);
+		    header_name_matches(names[i].pattern, names[i].name),
+		    names[i].want);
 }
 
 int
