@@ -18,9 +18,13 @@
 #include "json_text.h"
 #include "outgoing.h"
 #include "smtp_reply.h"
+#include "snake_case.h"
+#include "utf8.h"
 
 /* Characters; snake_case. */
 #define TAG_MAX 50
+/* Characters; the same limit as by SMTP. */
+#define VALUE_MAX 80
 
 enum field {
 	FIELD_TEXT,
@@ -195,6 +199,37 @@ takes(const struct outgoing *o, enum feature f)
 }
 
 static bool
+is_metadata(void *arg, const char *key, const char *value, size_t len)
+{
+	(void)arg;
+	return is_snake_case(key) && value != NULL && len > 0 &&
+	       utf8_count(value, len) <= VALUE_MAX;
+}
+
+static bool
+fits_metadata(const struct outgoing *o, struct smtp_reply *refusal)
+{
+	const char *text = o->metadata != NULL ? o->metadata : "{}";
+	const char *asked = o->asked[FEATURE_METADATA];
+	char error[64];
+	struct json_object *metadata =
+	    json_object_parse(text, strlen(text), error, sizeof(error));
+	bool good =
+	    metadata != NULL &&
+	    json_object_each(metadata, text, strlen(text), is_metadata, NULL);
+
+	json_object_free(&metadata);
+	if (!good)
+		smtp_reply_set(refusal, 550, "5.6.0",
+			       "%s: the API of the route takes keys in "
+			       "snake_case, and strings, numbers and booleans "
+			       "of 1 to %d characters",
+			       asked != NULL ? asked : "The metadata",
+			       VALUE_MAX);
+	return good;
+}
+
+static bool
 fits(const struct outgoing *o, struct smtp_reply *refusal)
 {
 	char tag[TAG_MAX + 1];
@@ -202,7 +237,8 @@ fits(const struct outgoing *o, struct smtp_reply *refusal)
 	if (o->tag != NULL && !read_tag(o, tag) &&
 	    !api_long_tag(o, refusal, TAG_MAX, "characters"))
 		return false;
-	return fits_reply_to(o, refusal) && api_fits_content(o, refusal);
+	return fits_metadata(o, refusal) && fits_reply_to(o, refusal) &&
+	       api_fits_content(o, refusal);
 }
 
 static bool

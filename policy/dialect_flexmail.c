@@ -17,6 +17,7 @@
 #include "json_text.h"
 #include "outgoing.h"
 #include "smtp_reply.h"
+#include "snake_case.h"
 #include "standard_headers.h"
 #include "utf8.h"
 
@@ -28,21 +29,6 @@
 /* Documented, in characters. */
 #define TAG_MAX 50
 #define VALUE_MAX 80
-
-/* Small letters and digits, in parts with one '_' between. */
-static bool
-is_snake_case(const char *s)
-{
-	size_t n;
-
-	for (;; s += n + 1) {
-		n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789");
-		if (n == 0)
-			return false;
-		if (s[n] != '_')
-			return s[n] == '\0';
-	}
-}
 
 static bool
 read_tag(struct reading *r, const char *name, const char *value, size_t len)
@@ -109,8 +95,7 @@ has_metadata(const struct outgoing *o, const char *key)
 	dynbuf_init(&member, strlen(key) + 4);
 	if (!dynbuf_addf(&member, "\"%s\":", key))
 		abort();
-	return o->metadata != NULL &&
-	       strstr(o->metadata, member.data) != NULL;
+	return o->metadata != NULL && strstr(o->metadata, member.data) != NULL;
 }
 
 /* Clients write names of headers in their own way: of order_id, nodemailer

@@ -56,6 +56,13 @@ refuse_list(const struct reading *r, const char *member)
 		   : refuse_type(r, member, "json array");
 }
 
+/* Serialisers write null for what is absent. */
+static bool
+is_wrong(enum json_found found, const struct json_object *o, const char *name)
+{
+	return found == JSON_OTHER_TYPE && !json_object_is_null(o, name);
+}
+
 static bool
 is_printable(const char *s)
 {
@@ -82,16 +89,36 @@ read_string(const struct reading *r, const struct json_object *o,
 /* --- campaign_id, metadata, tags -------------------------------------------
  */
 
+/* With a blank for each control character, and none around it: it may become a
+ * header. free(). */
+static char *
+one_line(const char *s)
+{
+	struct dynbuf line;
+	size_t len, n;
+
+	dynbuf_init(&line, strlen(s));
+	for (; *s != '\0'; s += n) {
+		n = utf8_char_len(s, strlen(s));
+		if (utf8_is_printable(s, n) && (*s != ' ' || line.len > 0))
+			(void)dynbuf_add(&line, s, n);
+		else if (line.len > 0)
+			(void)dynbuf_adds(&line, " ");
+	}
+	while (line.len > 0 && line.data[line.len - 1] == ' ')
+		line.data[--line.len] = '\0';
+	return dynbuf_steal(&line, &len);
+}
+
 static bool
 read_campaign(const struct msys_api *api)
 {
 	struct outgoing *o = api->r->outgoing;
-	const char *id;
+	const char *id = "";
 
-	if (!read_string(api->r, api->root, "campaign_id", "campaign_id", &id))
-		return false;
-	if (id == NULL)
-		return true;
+	if (json_object_string(api->root, "campaign_id", &id) ==
+	    JSON_OTHER_TYPE)
+		return refuse_type(api->r, "campaign_id", "string");
 	if (strlen(id) > MSYS_API_CAMPAIGN_MAX) {
 		smtp_reply_set(api->r->refusal, 550, "5.6.0",
 			       "smtpapi_campaign_id context is limited to %d "
@@ -99,7 +126,12 @@ read_campaign(const struct msys_api *api)
 			       MSYS_API_CAMPAIGN_MAX);
 		return false;
 	}
-	o->tag = standard_copy(id);
+	o->tag = one_line(id);
+	if (*o->tag == '\0') {
+		free(o->tag);
+		o->tag = NULL;
+		return true;
+	}
 	o->asked[FEATURE_TAG] = OF("campaign_id");
 	return true;
 }

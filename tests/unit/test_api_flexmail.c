@@ -290,6 +290,16 @@ test_full(void **state)
 	check_full(f, &o);
 }
 
+/* Escaped it is longer. */
+#define E20                                                               \
+	"\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9" \
+	"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"                      \
+	"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+#define E80 E20 E20 E20 E20
+#define BAD_METADATA                                                     \
+	": the API of the route takes keys in snake_case, and strings, " \
+	"numbers and booleans of 1 to 80 characters"
+
 static void
 test_fits(void **state)
 {
@@ -319,6 +329,35 @@ test_fits(void **state)
 		  { GOOD, .tag = S(FIFTY "1"),
 		    .wished = { [FEATURE_TAG] = true } },
 		  NULL },
+		{ "metadata",
+		  { GOOD, .metadata = S("{\"a_1\":\"x\", \"b\" : true ,\"c\":"
+					"12345678901234567890.10,\"d\":\"" E80
+					"\"}") },
+		  NULL },
+		{ "no metadata", { GOOD, .metadata = S("{}") }, NULL },
+		{ "metadata: a key",
+		  { GOOD, .metadata = S("{\"Some-Key\":1}"),
+		    .asked = { [FEATURE_METADATA] = "X-MSYS-API 'metadata'" } },
+		  "X-MSYS-API 'metadata'" BAD_METADATA },
+		{ "metadata: an object",
+		  { GOOD, .metadata = S("{\"a\":{\"b\":1}}") },
+		  "The metadata" BAD_METADATA },
+		{ "metadata: an array",
+		  { GOOD, .metadata = S("{\"a\":1,\"b\":[]}") },
+		  "The metadata" BAD_METADATA },
+		{ "metadata: null",
+		  { GOOD, .metadata = S("{\"a\":null}") },
+		  "The metadata" BAD_METADATA },
+		{ "metadata: an empty string",
+		  { GOOD, .metadata = S("{\"a\":\"\"}") },
+		  "The metadata" BAD_METADATA },
+		{ "metadata: 81 characters",
+		  { GOOD, .metadata = S("{\"a\":\"" E80 "x\"}") },
+		  "The metadata" BAD_METADATA },
+		{ "metadata: 81 digits",
+		  { GOOD, .metadata = S("{\"a\":1" FIFTY "012345678901234567890"
+					"123456789}") },
+		  "The metadata" BAD_METADATA },
 		{ "one address", { GOOD, .reply_to = S("a@x") }, NULL },
 		{ "two", { GOOD, .reply_to = S("a@x, b@x") }, one_address },
 		{ "none", { GOOD, .reply_to = S("somebody") }, one_address },
