@@ -198,6 +198,51 @@ takes(const struct outgoing *o, enum feature f)
 	       (read_tag(o, tag) && *tag != '\0');
 }
 
+/* What the dialect of the same name writes first of all; nobody asks for it. */
+#define MESSAGE_ID_KEY "original_message_id"
+#define MESSAGE_ID_FIRST "{\"" MESSAGE_ID_KEY "\":"
+
+/* Takes the first member out, when it is a Message-ID too long to be a value.
+ */
+static void
+drop_message_id(char *text)
+{
+	struct json_object *o = json_object_read(text, strlen(text));
+	const char *id = "", *written;
+	size_t len;
+
+	if (o != NULL &&
+	    json_object_string(o, MESSAGE_ID_KEY, &id) == JSON_FOUND &&
+	    utf8_count(id, strlen(id)) > VALUE_MAX &&
+	    json_object_member_text(o, MESSAGE_ID_KEY, text, strlen(text),
+				    &written, &len)) {
+		const char *rest = written + len + (written[len] == ',');
+
+		memmove(text + 1, rest, strlen(rest) + 1);
+	}
+	json_object_free(&o);
+}
+
+/* free(); NULL: nothing. */
+static char *
+metadata_text(const struct outgoing *o)
+{
+	char *text;
+
+	if (o->metadata == NULL)
+		return NULL;
+	text = strdup(o->metadata);
+	if (text == NULL)
+		abort();
+	if (strncmp(text, MESSAGE_ID_FIRST, strlen(MESSAGE_ID_FIRST)) == 0)
+		drop_message_id(text);
+	if (strcmp(text, "{}") == 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
 static bool
 is_metadata(void *arg, const char *key, const char *value, size_t len)
 {
@@ -207,18 +252,26 @@ is_metadata(void *arg, const char *key, const char *value, size_t len)
 }
 
 static bool
+is_flat(const char *text)
+{
+	char error[64];
+	struct json_object *o =
+	    json_object_parse(text, strlen(text), error, sizeof(error));
+	bool flat = o != NULL &&
+		    json_object_each(o, text, strlen(text), is_metadata, NULL);
+
+	json_object_free(&o);
+	return flat;
+}
+
+static bool
 fits_metadata(const struct outgoing *o, struct smtp_reply *refusal)
 {
-	const char *text = o->metadata != NULL ? o->metadata : "{}";
+	char *text = metadata_text(o);
 	const char *asked = o->asked[FEATURE_METADATA];
-	char error[64];
-	struct json_object *metadata =
-	    json_object_parse(text, strlen(text), error, sizeof(error));
-	bool good =
-	    metadata != NULL &&
-	    json_object_each(metadata, text, strlen(text), is_metadata, NULL);
+	bool good = text == NULL || is_flat(text);
 
-	json_object_free(&metadata);
+	free(text);
 	if (!good)
 		smtp_reply_set(refusal, 550, "5.6.0",
 			       "%s: the API of the route takes keys in "
@@ -375,6 +428,7 @@ add_fields(struct dynbuf *out, const struct api_settings *s,
 {
 	struct tree t = { .settings = s, .outgoing = o };
 	char tag[TAG_MAX + 1];
+	char *metadata = metadata_text(o);
 
 	put(&t, &(struct leaf){ .path = "content.html",
 				.text = o->html,
@@ -387,13 +441,14 @@ add_fields(struct dynbuf *out, const struct api_settings *s,
 					.text = tag,
 					.len = strlen(tag) });
 	put(&t, &(struct leaf){ .path = path_of(s, FIELD_METADATA),
-				.json = o->metadata });
+				.json = metadata });
 	put_switch(&t, FIELD_OPEN_TRACKING, o->open_tracking);
 	put_switch(&t, FIELD_LINK_TRACKING, o->click_tracking);
 	if (o->n_files > 0)
 		t.v[t.n++] =
 		    (struct leaf){ .path = path_of(s, FIELD_ATTACHMENTS) };
 	add_members(out, &t, "", 0);
+	free(metadata);
 }
 
 static bool

@@ -230,10 +230,12 @@ api_fits_content(const struct outgoing *o, struct smtp_reply *refusal)
 {
 	if (o->template_id != NULL)
 		return true;
-	if (o->subject == NULL) {
+	if (o->subject == NULL || *o->subject == '\0') {
 		smtp_reply_set(refusal, 550, "5.6.0",
-			       "Subject: header missing, and the API of the "
-			       "route needs one");
+			       "Subject: %s, and the API of the route needs "
+			       "one",
+			       o->subject == NULL ? "header missing"
+						  : "is empty");
 		return false;
 	}
 	if (o->html != NULL || o->text != NULL)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "dialect.h"
 
+#include <glib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,12 +117,14 @@ static bool
 read_family(struct reading *r, const struct header_rule *rule)
 {
 	const struct message *m = r->message;
+	g_autoptr(GHashTable) seen =
+	    g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
 	for (size_t i = 0; i < message_n_headers(m); i++) {
 		const struct message_header *h = message_header_at(m, i);
 
 		if (header_name_matches(rule->name, h->name) &&
-		    message_find(m, h->name) == h &&
+		    g_hash_table_add(seen, g_ascii_strdown(h->name, -1)) &&
 		    !read_header(r, rule, h->name, h))
 			return false;
 	}

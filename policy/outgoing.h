@@ -51,9 +51,9 @@ struct outgoing {
 	char *from_name; /* "" when there is none */
 	char *from_email;
 	char *return_path; /* envelope sender; "" is the null sender */
-	char *subject;
-	char *reply_to;	  /* mailboxes, as mailbox_list_text */
-	char *to;	  /* what the reader sees: also mailbox_list_text */
+	char *subject;	   /* "" when the header is empty */
+	char *reply_to;	   /* mailboxes, as mailbox_list_text */
+	char *to;	   /* what the reader sees: also mailbox_list_text */
 	char *cc;	  /* the same; with the CC recipients of this message */
 	char *message_id; /* with its brackets, as the client sent it */
 	char *tag;	  /* the one name for reports: tag, group, campaign */

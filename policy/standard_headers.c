@@ -206,7 +206,8 @@ standard_subject(struct reading *r, const char *name, const char *value,
 		 size_t len)
 {
 	(void)name;
-	if (value != NULL && len > 0)
+	(void)len;
+	if (value != NULL)
 		r->outgoing->subject = standard_copy(value);
 	return true;
 }

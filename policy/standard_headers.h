@@ -44,7 +44,7 @@ bool standard_cc_shown(struct reading *r, const char *name, const char *value,
 bool standard_reply_to(struct reading *r, const char *name, const char *value,
 		       size_t len);
 
-/* DECODED. */
+/* DECODED. One that is empty is there. */
 bool standard_subject(struct reading *r, const char *name, const char *value,
 		      size_t len);
 

@@ -44,6 +44,10 @@ test_heads(void **state)
 
 /* --- requests ------------------------------------------------------------- */
 
+#define X81                                                                \
+	"123456789012345678901234567890123456789012345678901234567890123" \
+	"456789012345678901"
+
 static void
 test_requests(void **state)
 {
@@ -115,6 +119,19 @@ test_requests(void **state)
 		{ "a tag with a joint at its end, and two in it",
 		  { LEAST, .tag = S("order__x!") },
 		  .want = TO FROM ",\"tag\":\"order_x\"}" },
+		{ "a Message-ID that is too long for a value",
+		  { LEAST,
+		    .metadata = S("{\"original_message_id\":\"" X81
+				  "\",\"a\":\"1\"}") },
+		  .want = TO FROM ",\"metadata\":{\"a\":\"1\"}}" },
+		{ "and alone",
+		  { LEAST,
+		    .metadata = S("{\"original_message_id\":\"" X81 "\"}") },
+		  .want = TO FROM "}" },
+		{ "a Message-ID that is not",
+		  { LEAST, .metadata = S("{\"original_message_id\":\"<1@x>\"}") },
+		  .want = TO FROM ",\"metadata\":{\"original_message_id\":"
+				  "\"<1@x>\"}}" },
 		{ "a tag in other letters",
 		  { LEAST, .tag = S("Password  R\xc3\xa9set") },
 		  { 0 },
@@ -313,6 +330,9 @@ test_fits(void **state)
 		  { LEAST, HTML("h") },
 		  "Subject: header missing, and the API of the route needs "
 		  "one" },
+		{ "an empty subject",
+		  { LEAST, .subject = S(""), HTML("h") },
+		  "Subject: is empty, and the API of the route needs one" },
 		{ "no body",
 		  { LEAST, .subject = S("s") },
 		  "The message has no HTML or text part to send" },
@@ -335,6 +355,10 @@ test_fits(void **state)
 					"\"}") },
 		  NULL },
 		{ "no metadata", { GOOD, .metadata = S("{}") }, NULL },
+		{ "metadata: a Message-ID that is too long is left out",
+		  { GOOD, .metadata = S("{\"original_message_id\":\"" X81
+					"\",\"a\":\"1\"}") },
+		  NULL },
 		{ "metadata: a key",
 		  { GOOD, .metadata = S("{\"Some-Key\":1}"),
 		    .asked = { [FEATURE_METADATA] = "X-MSYS-API 'metadata'" } },
