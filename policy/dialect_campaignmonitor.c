@@ -70,16 +70,10 @@ read_css(struct reading *r, const char *name, const char *value, size_t len)
 			   FEATURE_INLINE_CSS);
 }
 
-/* Groups in the order of precedence. X-Mailgun-Campaign-Id is what Mailgun had
- * before tags. */
+/* Groups in the order of precedence. */
 static const struct header_rule rules[] = {
 	{ "X-Cmail-GroupName", HEADER_DECODED, true, read_group },
-	{ "X-Mailgun-Tag", HEADER_RAW, true, group_header_one },
-	{ "X-Mailgun-Campaign-Id", HEADER_RAW, true, group_header_one },
-	{ "X-Mailjet-Campaign", HEADER_RAW, true, group_header_one },
-	{ "X-MC-Tags", HEADER_RAW, true, group_header_list },
-	{ "X-PM-Tag", HEADER_RAW, true, group_header_one },
-	{ "X-SMTPAPI", HEADER_RAW, true, group_header_json },
+	GROUP_HEADER_RULES,
 	{ "X-Cmail-TrackOpens", HEADER_DECODED, true, read_opens },
 	{ "X-Cmail-TrackClicks", HEADER_DECODED, true, read_clicks },
 	{ "X-Cmail-InlineCSS", HEADER_DECODED, true, read_css },

@@ -10,6 +10,18 @@
 #include "outgoing.h"
 #include "utf8.h"
 
+static const struct header_rule rules[] = { GROUP_HEADER_RULES };
+
+bool
+group_header_is(const char *name)
+{
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		if (header_name_matches(rules[i].name, name))
+			return true;
+	}
+	return false;
+}
+
 static void
 set_group(struct outgoing *o, const char *name, const char *text, size_t len)
 {

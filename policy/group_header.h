@@ -17,6 +17,21 @@
 
 struct reading;
 
+/* The rows of a dialect that takes them. X-Mailgun-Campaign-Id is what Mailgun
+ * had before tags. */
+/* clang-format off */
+#define GROUP_HEADER_RULES \
+	{ "X-Mailgun-Tag", HEADER_RAW, true, group_header_one }, \
+	{ "X-Mailgun-Campaign-Id", HEADER_RAW, true, group_header_one }, \
+	{ "X-Mailjet-Campaign", HEADER_RAW, true, group_header_one }, \
+	{ "X-MC-Tags", HEADER_RAW, true, group_header_list }, \
+	{ "X-PM-Tag", HEADER_RAW, true, group_header_one }, \
+	{ "X-SMTPAPI", HEADER_RAW, true, group_header_json }
+/* clang-format on */
+
+/* True when it is one of them. */
+bool group_header_is(const char *name);
+
 /* Characters. Campaign Monitor names no bound; of the providers whose groups
  * it takes, Mailjet's is the longest. */
 #define GROUP_NAME_MAX 255
