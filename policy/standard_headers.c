@@ -272,7 +272,8 @@ static const char *const left_out[] = {
 };
 
 /* Of addresses, and so to be read as such: a comma in an encoded name stays in
- * it. */
+ * it. The first of each only, for reading them may take long
+ * (ADDRESS_LIST_MAX). */
 static const char *const of_addresses[] = {
 	"Sender",
 	"Resent-From",
@@ -313,13 +314,14 @@ raw_text(const struct message_header *h)
 
 /* False: it has no text, or a name that is a template to some. */
 static bool
-add_other(struct outgoing *o, const struct message_header *h)
+add_other(struct outgoing *o, const struct message *m,
+	  const struct message_header *h)
 {
 	char *text = NULL;
 
 	if (h->name[strcspn(h->name, "{}")] != '\0')
 		return false;
-	if (is_one_of(of_addresses, h->name))
+	if (is_one_of(of_addresses, h->name) && message_find(m, h->name) == h)
 		text = mailboxes_text(h->value, h->value_len);
 	if (text == NULL)
 		(void)header_text(h->value, h->value_len, &text);
@@ -344,8 +346,8 @@ standard_other_headers(struct reading *r, const struct dialect *d)
 		if (dialect_rule(d, h->name) != NULL ||
 		    dialect_is_control(h->name) || is_one_of(left_out, h->name))
 			continue;
-		o->asked[add_other(o, h) ? FEATURE_HEADERS
-					 : FEATURE_ODD_HEADERS] =
+		o->asked[add_other(o, m, h) ? FEATURE_HEADERS
+					    : FEATURE_ODD_HEADERS] =
 		    "Other headers";
 	}
 }

@@ -63,9 +63,9 @@ bool standard_route(struct reading *r);
 /* All headers without a rule in d, the dialect, that are no control headers,
  * none of MIME and none of the transport (Received, Return-Path, Bcc, DKIM,
  * ...). Decoded; one that cannot be, as it came, when that is text. Those of
- * addresses as mailbox_list_text. What is no text, and what has curly braces in
- * its name, is left out, and asks for FEATURE_ODD_HEADERS; the others for
- * FEATURE_HEADERS. */
+ * addresses as mailbox_list_text, the first of each name. What is no text, and
+ * what has curly braces in its name, is left out, and asks for
+ * FEATURE_ODD_HEADERS; the others for FEATURE_HEADERS. */
 void standard_other_headers(struct reading *r, const struct dialect *d);
 
 /* For a dialect's `body`: takes what the message has into outgoing, and says

@@ -436,6 +436,11 @@ static const struct dialect_row addresses[] = {
 		  "header Resent-From: \"Doe, J\xc3\xb6\" <d@x>\n"
 		  "header Disposition-Notification-To: \"Doe, J\xc3\xb6\" "
 		  "<d@x>" },
+	{ "the second of a name is decoded only",
+	  M "Resent-To: A <a@x>\n"
+	    "Resent-To: =?utf-8?Q?Doe=2C_J=C3=B6?= <d@x>\n",
+	  .want = "header Resent-To: A <a@x>\n"
+		  "header Resent-To: Doe, J\xc3\xb6 <d@x>" },
 	{ "a header that is no text once decoded is as it came",
 	  M "X-Bin: =?utf-8?B?AQI=?=\n",
 	  .want = "header X-Bin: =?utf-8?B?AQI=?=\n"
