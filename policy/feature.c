@@ -29,7 +29,9 @@ const char *const feature_names[FEATURES] = {
 	[FEATURE_AMP] = "AMP part",
 	[FEATURE_ATTACHMENTS] = "attachments",
 	[FEATURE_INLINE_FILES] = "inline images",
+	[FEATURE_SHOWN] = "To and Cc shown",
 	[FEATURE_HEADERS] = "other headers",
+	[FEATURE_ODD_HEADERS] = "odd headers",
 	[FEATURE_CC] = "cc copies",
 	[FEATURE_BCC] = "bcc copies",
 	[FEATURE_ARCHIVE] = "archive copies",
@@ -61,7 +63,9 @@ const unsigned char feature_of_transport[FEATURES] = {
 	[FEATURE_AMP] = SUPPORT_PASSED,
 	[FEATURE_ATTACHMENTS] = SUPPORT_PASSED,
 	[FEATURE_INLINE_FILES] = SUPPORT_PASSED,
+	[FEATURE_SHOWN] = SUPPORT_PASSED,
 	[FEATURE_HEADERS] = SUPPORT_PASSED,
+	[FEATURE_ODD_HEADERS] = SUPPORT_PASSED,
 	[FEATURE_CC] = SUPPORT_DONE,
 	[FEATURE_BCC] = SUPPORT_DONE,
 	[FEATURE_ARCHIVE] = SUPPORT_DONE,
@@ -100,12 +104,27 @@ transport_support(const struct outgoing *o, enum feature f)
 	}
 }
 
+/* What the row says, unless it cannot be passed as the message has it. */
+static enum support
+api_support(const struct outgoing *o, enum feature f)
+{
+	const struct api_format *format = o->route->format;
+	enum support row = (enum support)format->support[f];
+
+	if (row == SUPPORT_PASSED && format->takes != NULL &&
+	    !format->takes(o, f))
+		return SUPPORT_IGNORED;
+	return row;
+}
+
 enum support
 feature_support(const struct outgoing *o, enum feature f)
 {
-	return o->route->handoff == ROUTE_TRANSPORT
-		   ? transport_support(o, f)
-		   : (enum support)o->route->format->support[f];
+	enum support is = o->route->handoff == ROUTE_TRANSPORT
+			      ? transport_support(o, f)
+			      : api_support(o, f);
+
+	return is == SUPPORT_REFUSED && o->wished[f] ? SUPPORT_IGNORED : is;
 }
 
 /* The route as the client knows it. */

@@ -176,12 +176,7 @@ static bool
 is_stripped(const struct route *route, const char *name)
 {
 	for (size_t i = 0; i < route->n_strip; i++) {
-		const char *strip = route->strip[i];
-		size_t len = strlen(strip);
-
-		if (strcasecmp(strip, name) == 0 ||
-		    (len > 0 && strip[len - 1] == '*' &&
-		     strncasecmp(strip, name, len - 1) == 0))
+		if (header_name_matches(route->strip[i], name))
 			return true;
 	}
 	return false;
