@@ -37,6 +37,7 @@ struct copies {
 	struct copies_settings settings;
 	bool *wanted;
 	struct smtp_reply *replies;
+	char *cc; /* of all of them, or NULL */
 };
 
 struct copies *
@@ -61,6 +62,7 @@ copies_free(struct copies **cp)
 	*cp = NULL;
 	free(c->wanted);
 	free(c->replies);
+	free(c->cc);
 	free(c);
 }
 
@@ -135,9 +137,9 @@ post(const struct copies *c, struct copy *one, struct resubmit_line *line,
 		e->new_body = false;
 	}
 	dynbuf_init(&head, COPY_HEAD_MAX);
-	if (!compose_message(&head, c->settings.message, e, "", 0)) {
-		smtp_reply_set(reply, 552, "5.3.4",
-			       "The headers of the copy are too long");
+	if (mail.body == NULL ||
+	    !compose_message(&head, c->settings.message, e, "", 0)) {
+		smtp_reply_set(reply, 552, "5.3.4", "The copy is too large");
 		return false;
 	}
 	mail.head = dynbuf_str(&head);
@@ -271,6 +273,7 @@ send_claimed(struct copies *c, size_t place, struct resubmit_line *line,
 	bool taken;
 
 	copy_terms(&terms, &m, one.to);
+	terms.as.cc = c->cc;
 	one.terms = &terms;
 	if (why != NULL)
 		smtp_reply_set(&c->replies[place], 451, "4.3.2", "%s", why);
@@ -317,6 +320,7 @@ run(struct resubmit_job *job, struct resubmit_line *line)
 	struct copies *c = (struct copies *)(void *)job;
 	size_t n = c->settings.plan->outgoing->n_recipients;
 
+	c->cc = requeue_cc(c->settings.plan->outgoing);
 	for (size_t i = 0; i < n; i++) {
 		if (c->wanted[i])
 			send_one(c, i, line);
