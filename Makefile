@@ -213,6 +213,7 @@ UNIT_MILTER := \
 	test_control_client \
 	test_control_message \
 	test_copy_arrival \
+	test_copy_ledger \
 	test_crypto \
 	test_ctl_arguments \
 	test_ctl_docs \
@@ -263,6 +264,7 @@ LINK_test_control_client := control_client control_message milter_wire crypto \
 	listener
 LINK_test_control_message := control_message
 LINK_test_copy_arrival := copy_arrival copy_ledger copy_seal crypto log
+LINK_test_copy_ledger := copy_ledger crypto
 LINK_test_crypto := crypto
 LINK_test_docs := config config_file config_option listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
@@ -307,7 +309,7 @@ UNIT := $(UNIT_POLICY) $(UNIT_MILTER)
 UNIT_BIN := $(UNIT:%=$(B)/tests/unit/%)
 # These start threads: they run under ThreadSanitizer too.
 UNIT_THREADED := test_api_batch test_api_health test_control_client \
-	test_handoff test_http_pool test_key_cache test_key_check \
+	test_copy_ledger test_handoff test_http_pool test_key_cache test_key_check \
 	test_keystore test_lmtp_agent test_mailbox test_metrics \
 	test_metrics_http test_prompt_stop test_queue_delivery \
 	test_rate_limit test_resubmit test_sasl test_sent_memory test_store

@@ -558,9 +558,11 @@ def test_a_repetition_is_sent_once(relay, key, sinks):
 @pytest.mark.parametrize("route", ["a", "queued"])
 @pytest.mark.parametrize("address", [
     "b@host", "b+c=d@x.example", '"a b"@x.example', "a%b@x.example",
-    "UP@X.Example"])
+    "UP@X.Example", "jörg@x.example"])
 def test_who_is_added_as_postfix_writes_it(relay, key, sinks, route, address):
     """It completes and rewrites addresses: nobody is lost for that."""
+    if route == "a" and not address.isascii():
+        pytest.skip("the sink does not speak SMTPUTF8")
     reply = send(relay, key, message(route=route, bcc=[address]),
                  sender="origin5@origin.example")
     if reply.code == 550:

@@ -429,15 +429,6 @@ test_no_ticket(void **state)
 }
 
 static void
-test_lost(void **state)
-{
-	(void)state;
-	assert_false(copy_ledger_has_lost(ledger));
-	copy_ledger_lose(ledger);
-	assert_true(copy_ledger_has_lost(ledger));
-}
-
-static void
 test_folds(void **state)
 {
 	const struct copy_ticket t = { smtp, sender, rcpt, 1, "k", "i" };
@@ -503,7 +494,6 @@ main(void)
 		cmocka_unit_test(test_a_plan_is_no_seal),
 		cmocka_unit_test(test_no_ticket),
 		cmocka_unit_test(test_folds),
-		cmocka_unit_test(test_lost),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
