@@ -73,6 +73,7 @@ MILTER_SRC := \
 	milter/http_pool.c \
 	milter/key_cache.c \
 	milter/key_check.c \
+	milter/key_hide.c \
 	milter/key_known.c \
 	milter/key_reason.c \
 	milter/key_lines.c \
@@ -220,6 +221,7 @@ UNIT_MILTER := \
 	test_http_pool \
 	test_key_cache \
 	test_key_check \
+	test_key_hide \
 	test_keystore \
 	test_limits \
 	test_listener \
@@ -247,8 +249,8 @@ UNIT_MILTER := \
 KEYSTORE := keystore account_cache account_record key_lines key_used
 # What tests/unit/api_scene.c stands on, and what is tested in it.
 API_SCENE := api_batch api_health api_service config config_file config_option \
-	crypto listener metrics plan_seal pool_wake rate_limit sent_memory \
-	store submission
+	crypto key_hide listener metrics plan_seal pool_wake rate_limit \
+	sent_memory store submission
 WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
 # Formats of APIs, by tables of tests/unit/api_rows.c.
@@ -271,8 +273,9 @@ LINK_test_handoff := copy_terms handoff handoff_direct handoff_queue handoff_tra
 	limits $(API_SCENE)
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
-LINK_test_key_check := key_check key_cache key_known key_table $(KEYSTORE) \
-	crypto store log
+LINK_test_key_check := key_check key_hide key_cache key_known key_table \
+	$(KEYSTORE) crypto store log
+LINK_test_key_hide := key_hide
 LINK_test_limits := limits rate_limit crypto
 LINK_test_keystore := $(KEYSTORE) key_cache key_known key_table crypto store log
 LINK_test_listener := listener

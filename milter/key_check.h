@@ -52,10 +52,6 @@ void identity_free(struct identity **id);
 void identity_user(const struct identity *id,
 		   char user_r[IDENTITY_USER_MAX + 1]);
 
-/* Overwrites each occurrence of a key in text that a peer sent; of
- * "account:token" that of the token alone, too. */
-void identity_hide_key(char *data, size_t len, const char *key);
-
 struct key_check;
 
 struct key_check_settings {
