@@ -58,6 +58,7 @@ MILTER_SRC := \
 	milter/config.c \
 	milter/config_file.c \
 	milter/config_option.c \
+	milter/config_value.c \
 	milter/control_server.c \
 	milter/copies.c \
 	milter/copy_arrival.c \
@@ -119,6 +120,7 @@ CTL_SRC := \
 	milter/config.c \
 	milter/config_file.c \
 	milter/config_option.c \
+	milter/config_value.c \
 	milter/control_client.c \
 	milter/control_message.c \
 	milter/crypto.c \
@@ -249,7 +251,7 @@ UNIT_MILTER := \
 KEYSTORE := keystore account_cache account_record key_lines key_used
 # What tests/unit/api_scene.c stands on, and what is tested in it.
 API_SCENE := api_batch api_health api_service config config_file config_option \
-	crypto key_hide listener metrics plan_seal pool_wake rate_limit \
+	config_value crypto key_hide listener metrics plan_seal pool_wake rate_limit \
 	sent_memory store submission
 WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
@@ -257,7 +259,8 @@ WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
 WITH_API_ROWS := test_api_campaignmonitor test_api_flexmail test_api_generic \
 	test_api_sparkpost
 
-LINK_test_config := config config_file config_option listener log
+LINK_test_config := config config_file config_option config_value \
+	listener log
 LINK_test_api_batch := $(API_SCENE)
 LINK_test_api_health := api_health log
 LINK_test_control_client := control_client control_message milter_wire crypto \
@@ -265,7 +268,8 @@ LINK_test_control_client := control_client control_message milter_wire crypto \
 LINK_test_control_message := control_message
 LINK_test_copy_arrival := copy_arrival copy_seal crypto log
 LINK_test_crypto := crypto
-LINK_test_docs := config config_file config_option listener log metrics
+LINK_test_docs := config config_file config_option config_value \
+	listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
 	crypto
 LINK_test_ctl_docs := commands ctl_arguments
@@ -357,7 +361,7 @@ FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined \
 	$(shell $(PKG_CONFIG) --cflags $(PKGS))
-FUZZ_EXTRA := commands config config_file config_option crypto listener \
+FUZZ_EXTRA := commands config config_file config_option config_value crypto listener \
 	lmtp_command lmtp_protocol log milter_wire request sasl_protocol
 FUZZ_OBJ := $(POLICY_SRC:%.c=$(FB)/%.o) $(FUZZ_EXTRA:%=$(FB)/milter/%.o)
 

@@ -14,6 +14,10 @@
 /* The name of the one for routes that have no section of their own. */
 #define ROUTE_ANY "*"
 
+/* The transport of Postfix that leads to our LMTP agent, as packaging/postfix
+ * has it. */
+#define ROUTE_AGENT "txmilter"
+
 /* Where the token of a message is put in return_path. */
 #define ROUTE_TOKEN "{token}"
 
