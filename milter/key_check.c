@@ -573,7 +573,7 @@ on_account(struct http_call *call)
 
 	if (answer == API_KEY_GOOD &&
 	    !f->keys->read_account(dynbuf_str(&call->answer), call->answer.len,
-			     check->account->id))
+				   check->account->id))
 		answer = API_KEY_NO_IDEA;
 	conclude(check, answer);
 }
@@ -586,8 +586,8 @@ on_routes(struct http_call *call)
 	enum api_key_answer answer = read_answer(check);
 
 	if (answer == API_KEY_GOOD &&
-	    !s->format->keys->read_routes(dynbuf_str(&call->answer), call->answer.len,
-				    check->account))
+	    !s->format->keys->read_routes(dynbuf_str(&call->answer),
+					  call->answer.len, check->account))
 		answer = API_KEY_NO_IDEA;
 	if (answer == API_KEY_GOOD && s->ask_account) {
 		if (submit(check, s->format->keys->account_path, on_account))
@@ -664,7 +664,8 @@ ask_control_plane(struct key_check *kc, struct rules *rules, const char *key,
 	if (!added)
 		answer_unknown(a);
 	if (fresh != NULL &&
-	    !submit(fresh, rules->settings.format->keys->routes_path, on_routes))
+	    !submit(fresh, rules->settings.format->keys->routes_path,
+		    on_routes))
 		conclude(fresh, API_KEY_NO_IDEA);
 }
 

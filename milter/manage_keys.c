@@ -398,12 +398,12 @@ list_key(struct listing *l, const struct keystore_key *k)
 		return;
 	}
 	report_row(&l->m->report,
-		   (const char *[]){
-		       k->key_id, k->account, status_word(k, l->now),
-		       report_format_time(k->created, created),
-		       report_format_time(k->expires, expires),
-		       report_format_time(k->last_used, used), k->login,
-		       k->label });
+		   (const char *[]){ k->key_id, k->account,
+				     status_word(k, l->now),
+				     report_format_time(k->created, created),
+				     report_format_time(k->expires, expires),
+				     report_format_time(k->last_used, used),
+				     k->login, k->label });
 }
 
 static bool

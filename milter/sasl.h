@@ -4,11 +4,11 @@
  *
  * One thread with an epoll loop serves every smtpd process. It never waits
  * for a key check: the answer is posted back to the loop. Good key and user
- * name: OK with user=<account>:<keyid>, and "+" and the subaccount that the user
- * name names. Wrong: FAIL with a reason (the client hears 535).
- * Cannot tell, or no answer within SASL_ANSWER_MS: the connection is closed,
- * which is the only way to a 454 (Postfix gives up by itself at 10 s): of
- * what FAIL can say Postfix 3.7 reads nothing but the reason.
+ * name: OK with user=<account>:<keyid>, and "+" and the subaccount that the
+ * user name names. Wrong: FAIL with a reason (the client hears 535). Cannot
+ * tell, or no answer within SASL_ANSWER_MS: the connection is closed, which is
+ * the only way to a 454 (Postfix gives up by itself at 10 s): of what FAIL can
+ * say Postfix 3.7 reads nothing but the reason.
  *
  * A client's address from which too many keys were wrong hears 454 as well,
  * before its key is looked at. A wrong key takes one of its tokens, a good one

@@ -54,8 +54,8 @@ struct json_object *json_object_read(const char *text, size_t len);
 /* The same for what a client wrote: numbers of any length, none of which is an
  * integer then. NULL, and in `error` what is wrong (size bytes, without any of
  * the text): "syntax error at column 12". */
-struct json_object *json_object_parse(const char *text, size_t len,
-				      char *error, size_t size);
+struct json_object *json_object_parse(const char *text, size_t len, char *error,
+				      size_t size);
 void json_object_free(struct json_object **o);
 
 /* A member: set in *value_r when found; else *value_r is left alone. */
@@ -65,8 +65,8 @@ enum json_found json_object_string(const struct json_object *o,
 enum json_found json_object_bool(const struct json_object *o, const char *name,
 				 bool *value_r);
 /* As clients write it: true, "true", "1" or 1, and false, "false", "0" or 0. */
-enum json_found json_object_truth(const struct json_object *o,
-				  const char *name, bool *value_r);
+enum json_found json_object_truth(const struct json_object *o, const char *name,
+				  bool *value_r);
 enum json_found json_object_int(const struct json_object *o, const char *name,
 				int64_t *value_r);
 

@@ -37,7 +37,7 @@ struct api_format;
 struct route {
 	char *name;
 	enum route_handoff handoff;
-	char *api;	 /* DIRECT, QUEUED: the name of an [api NAME] */
+	char *api; /* DIRECT, QUEUED: the name of an [api NAME] */
 	const struct api_format *format; /* and its format */
 	char *transport; /* TRANSPORT: "name:nexthop", as FILTER wants it */
 	/* TRANSPORT only. The envelope sender with ROUTE_TOKEN in its local
