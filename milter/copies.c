@@ -35,6 +35,7 @@ struct copies {
 	struct copies_settings settings;
 	bool *wanted;
 	struct smtp_reply *replies;
+	char *cc; /* of all of them, or NULL */
 };
 
 struct copies *
@@ -59,6 +60,7 @@ copies_free(struct copies **cp)
 	*cp = NULL;
 	free(c->wanted);
 	free(c->replies);
+	free(c->cc);
 	free(c);
 }
 
@@ -113,7 +115,8 @@ post(const struct copies *c, const struct outgoing_recipient *to,
 	DYNBUF_AUTO text;
 
 	dynbuf_init(&text, len + e->body_len + COPY_ROOM);
-	if (!compose_message(&text, c->settings.message, e, raw, len)) {
+	if ((raw == NULL && !e->new_body) ||
+	    !compose_message(&text, c->settings.message, e, raw, len)) {
 		smtp_reply_set(reply, 552, "5.3.4", "The copy is too large");
 		return;
 	}
@@ -139,6 +142,7 @@ make(const struct copies *c, const struct outgoing_recipient *to,
 	struct copy_terms terms;
 
 	copy_terms(&terms, &m, to);
+	terms.as.cc = c->cc;
 	if (requeue_to_transport(s->message, s->dialect, s->plan->outgoing,
 				 &terms.as, e, reply)) {
 		seal(c, to, &terms, e);
@@ -210,6 +214,7 @@ run(struct resubmit_job *job, struct resubmit_line *line)
 	size_t n = c->settings.plan->outgoing->n_recipients;
 	const char *last = NULL;
 
+	c->cc = requeue_cc(c->settings.plan->outgoing);
 	for (size_t i = 0; i < n; i++) {
 		if (!c->wanted[i])
 			continue;

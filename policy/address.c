@@ -62,6 +62,36 @@ add_mailbox(struct mailbox_list *list, InternetAddress *address)
 	return ADDRESS_OK;
 }
 
+static void
+grow(struct mailbox_list *list, size_t more)
+{
+	list->v = reallocarray(list->v, list->n + more, sizeof(*list->v));
+	if (list->v == NULL)
+		abort();
+}
+
+/* Groups do not nest (RFC 5322, section 3.4). */
+static enum address_result
+add_group(struct mailbox_list *list, InternetAddress *group, size_t behind)
+{
+	InternetAddressList *members =
+	    internet_address_group_get_members(INTERNET_ADDRESS_GROUP(group));
+	int n = internet_address_list_length(members);
+	enum address_result result = ADDRESS_OK;
+
+	list->groups++;
+	grow(list, (n > 0 ? (size_t)n : 0) + behind);
+	for (int i = 0; i < n && result == ADDRESS_OK; i++) {
+		InternetAddress *a =
+		    internet_address_list_get_address(members, i);
+
+		if (INTERNET_ADDRESS_IS_MAILBOX(a))
+			result = add_mailbox(list, a);
+	}
+	return result;
+}
+
+/* In their order; there is room for those that are in no group. */
 static enum address_result
 add_list(struct mailbox_list *list, InternetAddressList *from)
 {
@@ -70,33 +100,14 @@ add_list(struct mailbox_list *list, InternetAddressList *from)
 
 	if (n <= 0)
 		return ADDRESS_OK;
-	list->v = reallocarray(list->v, list->n + (size_t)n, sizeof(*list->v));
-	if (list->v == NULL)
-		abort();
+	grow(list, (size_t)n);
 	for (int i = 0; i < n && result == ADDRESS_OK; i++) {
 		InternetAddress *a = internet_address_list_get_address(from, i);
 
 		if (INTERNET_ADDRESS_IS_MAILBOX(a))
 			result = add_mailbox(list, a);
-	}
-	return result;
-}
-
-/* Groups do not nest (RFC 5322, section 3.4). */
-static enum address_result
-add_groups(struct mailbox_list *list, InternetAddressList *from)
-{
-	int n = internet_address_list_length(from);
-	enum address_result result = ADDRESS_OK;
-
-	for (int i = 0; i < n && result == ADDRESS_OK; i++) {
-		InternetAddress *a = internet_address_list_get_address(from, i);
-
-		if (!INTERNET_ADDRESS_IS_GROUP(a))
-			continue;
-		list->groups++;
-		result = add_list(list, internet_address_group_get_members(
-					    INTERNET_ADDRESS_GROUP(a)));
+		else if (INTERNET_ADDRESS_IS_GROUP(a))
+			result = add_group(list, a, (size_t)(n - i));
 	}
 	return result;
 }
@@ -127,8 +138,6 @@ mailbox_list_parse(const char *raw, size_t len, struct mailbox_list *list_r)
 	if (parsed == NULL)
 		return ADDRESS_OK;
 	result = add_list(list_r, parsed);
-	if (result == ADDRESS_OK)
-		result = add_groups(list_r, parsed);
 	g_object_unref(parsed);
 	if (result != ADDRESS_OK)
 		mailbox_list_clear(list_r);

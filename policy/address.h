@@ -24,7 +24,8 @@ struct mailbox {
 struct mailbox_list {
 	struct mailbox *v;
 	size_t n;
-	size_t groups; /* RFC 5322 groups seen; their members are in v */
+	size_t groups; /* RFC 5322 groups seen; their members are in v, where
+			* they stand */
 };
 
 enum address_result {

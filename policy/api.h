@@ -131,6 +131,11 @@ struct api_format {
 	bool (*head)(const struct api_settings *s, const struct outgoing *o,
 		     const char *key, struct api_head *head_r);
 
+	/* False: what the message has of a feature that is passed cannot be,
+	 * and is left out of the request. That is as good as ignored, unless
+	 * `fits` refuses it. NULL: all can. */
+	bool (*takes)(const struct outgoing *o, enum feature f);
+
 	/* What the API would refuse anyway, found out while the client can
 	 * still be told; judge() asks, after feature_check(). False: refusal
 	 * set, naming the header. NULL: nothing. */

@@ -30,13 +30,30 @@ head(const struct api_settings *s, const struct outgoing *o, const char *key,
 	       api_head_add(h, KEY_HEADER ": %s", key);
 }
 
+/* False: it is too long. "" when nothing of it is left. */
+static bool
+read_tag(const struct outgoing *o, char dst[TAG_MAX + 1])
+{
+	return api_tag(dst, TAG_MAX, o->tag, TAG_LETTERS, '-');
+}
+
+static bool
+takes(const struct outgoing *o, enum feature f)
+{
+	char tag[TAG_MAX + 1];
+
+	return f != FEATURE_TAG || o->tag == NULL ||
+	       (read_tag(o, tag) && *tag != '\0');
+}
+
 static bool
 fits(const struct outgoing *o, struct smtp_reply *refusal)
 {
 	char tag[TAG_MAX + 1];
 
-	if (o->tag != NULL && !api_tag(tag, TAG_MAX, o->tag, TAG_LETTERS, '-'))
-		return api_refuse_tag(o, refusal, TAG_MAX, "characters");
+	if (o->tag != NULL && !read_tag(o, tag) &&
+	    !api_long_tag(o, refusal, TAG_MAX, "characters"))
+		return false;
 	return api_fits_content(o, refusal);
 }
 
@@ -56,13 +73,13 @@ add_optional(struct dynbuf *out, const char *name, const char *value)
 	return value == NULL || json_add_member(out, name, value);
 }
 
-/* One that does not fit was refused; it is not sent in part. */
+/* One that does not fit was refused or wished for; it is not sent in part. */
 static bool
-add_tag(struct dynbuf *out, const char *text)
+add_tag(struct dynbuf *out, const struct outgoing *o)
 {
 	char tag[TAG_MAX + 1];
 
-	return text == NULL || !api_tag(tag, TAG_MAX, text, TAG_LETTERS, '-') ||
+	return o->tag == NULL || !read_tag(o, tag) || *tag == '\0' ||
 	       json_add_member(out, "tag", tag);
 }
 
@@ -98,8 +115,8 @@ shared_piece(const struct api_settings *s, const struct outgoing *o,
 	    !json_add_member(out, "fromemail", o->from_email) ||
 	    !json_add_member(out, "returnpath", o->return_path) ||
 	    !add_optional(out, "subject", o->subject) ||
-	    !add_optional(out, "replyto", o->reply_to) ||
-	    !add_tag(out, o->tag) || !add_optional(out, "route", o->route_id) ||
+	    !add_optional(out, "replyto", o->reply_to) || !add_tag(out, o) ||
+	    !add_optional(out, "route", o->route_id) ||
 	    !add_optional(out, "template", o->template_id))
 		return false;
 	api_write_json(out, "variables", o->variables);
@@ -180,13 +197,16 @@ const struct api_format api_emaildelivery = {
 		[FEATURE_AMP] = SUPPORT_IGNORED,
 		[FEATURE_ATTACHMENTS] = SUPPORT_REFUSED,
 		[FEATURE_INLINE_FILES] = SUPPORT_REFUSED,
+		[FEATURE_SHOWN] = SUPPORT_IGNORED,
 		[FEATURE_HEADERS] = SUPPORT_IGNORED,
+		[FEATURE_ODD_HEADERS] = SUPPORT_IGNORED,
 		[FEATURE_CC] = SUPPORT_DONE,
 		[FEATURE_BCC] = SUPPORT_DONE,
 		[FEATURE_ARCHIVE] = SUPPORT_DONE,
 	},
 	.keys = &keys,
 	.head = head,
+	.takes = takes,
 	.fits = fits,
 	.recipient_piece = recipient_piece,
 	.shared_piece = shared_piece,

@@ -18,9 +18,13 @@
 #include "json_text.h"
 #include "outgoing.h"
 #include "smtp_reply.h"
+#include "snake_case.h"
+#include "utf8.h"
 
 /* Characters; snake_case. */
 #define TAG_MAX 50
+/* Characters; the same limit as by SMTP. */
+#define VALUE_MAX 80
 
 enum field {
 	FIELD_TEXT,
@@ -155,75 +159,126 @@ head(const struct api_settings *s, const struct outgoing *o, const char *key,
 	       api_head_add_basic(h, key, (size_t)(colon - key), colon + 1);
 }
 
-/* The one address of a header that was decoded. */
-struct reply_to {
-	char *name; /* free() */
-	char *addr; /* free(); NULL: there is none, or several */
-};
-
-static char *
-copy(const char *s, size_t len)
+/* The one address of Reply-To. False: there is none, or several. list_r is to
+ * be cleared anyway. */
+static bool
+read_reply_to(const char *text, struct mailbox_list *list_r)
 {
-	char *c = strndup(s, len);
-
-	if (c == NULL)
-		abort();
-	return c;
-}
-
-/* A comma in the name is not in quotes any more, and the parser sees two
- * mailboxes then: a bare name and the address. */
-static struct reply_to
-read_reply_to(const char *text)
-{
-	struct mailbox_list list = { 0 };
-	const struct mailbox *m = NULL;
-	struct reply_to r = { 0 };
-	size_t n = 0;
-
-	if (mailbox_list_parse(text, strlen(text), &list) == ADDRESS_OK) {
-		for (size_t i = 0; i < list.n; i++) {
-			if (!address_is_plain(list.v[i].addr))
-				continue;
-			m = &list.v[i];
-			n++;
-		}
-	}
-	if (n == 1) {
-		size_t front = strcspn(text, "<");
-
-		while (front > 0 && text[front - 1] == ' ')
-			front--;
-		r.addr = copy(m->addr, strlen(m->addr));
-		r.name = list.n == 1 ? copy(m->name, strlen(m->name))
-				     : copy(text, front);
-	}
-	mailbox_list_clear(&list);
-	return r;
-}
-
-static void
-reply_to_clear(struct reply_to *r)
-{
-	free(r->name);
-	free(r->addr);
+	return mailbox_list_parse(text, strlen(text), list_r) == ADDRESS_OK &&
+	       list_r->n == 1 && address_is_plain(list_r->v[0].addr);
 }
 
 static bool
 fits_reply_to(const struct outgoing *o, struct smtp_reply *refusal)
 {
-	struct reply_to r = { 0 };
-	bool good = true;
+	struct mailbox_list list = { 0 };
+	bool good = o->reply_to == NULL || read_reply_to(o->reply_to, &list);
 
-	if (o->reply_to != NULL) {
-		r = read_reply_to(o->reply_to);
-		good = r.addr != NULL;
-	}
+	mailbox_list_clear(&list);
 	if (!good)
 		smtp_reply_set(refusal, 550, "5.6.0",
 			       "Reply-To: the API of the route takes one "
 			       "address");
-	reply_to_clear(&r);
+	return good;
+}
+
+/* In snake_case. False: it is too long. "" when nothing of it is left. */
+static bool
+read_tag(const struct outgoing *o, char dst[TAG_MAX + 1])
+{
+	return api_tag(dst, TAG_MAX, o->tag, "", '_');
+}
+
+static bool
+takes(const struct outgoing *o, enum feature f)
+{
+	char tag[TAG_MAX + 1];
+
+	return f != FEATURE_TAG || o->tag == NULL ||
+	       (read_tag(o, tag) && *tag != '\0');
+}
+
+/* What the dialect of the same name writes first of all; nobody asks for it. */
+#define MESSAGE_ID_KEY "original_message_id"
+#define MESSAGE_ID_FIRST "{\"" MESSAGE_ID_KEY "\":"
+
+/* Takes the first member out, when it is a Message-ID too long to be a value.
+ */
+static void
+drop_message_id(char *text)
+{
+	struct json_object *o = json_object_read(text, strlen(text));
+	const char *id = "", *written;
+	size_t len;
+
+	if (o != NULL &&
+	    json_object_string(o, MESSAGE_ID_KEY, &id) == JSON_FOUND &&
+	    utf8_count(id, strlen(id)) > VALUE_MAX &&
+	    json_object_member_text(o, MESSAGE_ID_KEY, text, strlen(text),
+				    &written, &len)) {
+		const char *rest = written + len + (written[len] == ',');
+
+		memmove(text + 1, rest, strlen(rest) + 1);
+	}
+	json_object_free(&o);
+}
+
+/* free(); NULL: nothing. */
+static char *
+metadata_text(const struct outgoing *o)
+{
+	char *text;
+
+	if (o->metadata == NULL)
+		return NULL;
+	text = strdup(o->metadata);
+	if (text == NULL)
+		abort();
+	if (strncmp(text, MESSAGE_ID_FIRST, strlen(MESSAGE_ID_FIRST)) == 0)
+		drop_message_id(text);
+	if (strcmp(text, "{}") == 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+static bool
+is_metadata(void *arg, const char *key, const char *value, size_t len)
+{
+	(void)arg;
+	return is_snake_case(key) && value != NULL && len > 0 &&
+	       utf8_count(value, len) <= VALUE_MAX;
+}
+
+static bool
+is_flat(const char *text)
+{
+	char error[64];
+	struct json_object *o =
+	    json_object_parse(text, strlen(text), error, sizeof(error));
+	bool flat = o != NULL &&
+		    json_object_each(o, text, strlen(text), is_metadata, NULL);
+
+	json_object_free(&o);
+	return flat;
+}
+
+static bool
+fits_metadata(const struct outgoing *o, struct smtp_reply *refusal)
+{
+	char *text = metadata_text(o);
+	const char *asked = o->asked[FEATURE_METADATA];
+	bool good = text == NULL || is_flat(text);
+
+	free(text);
+	if (!good)
+		smtp_reply_set(refusal, 550, "5.6.0",
+			       "%s: the API of the route takes keys in "
+			       "snake_case, and strings, numbers and booleans "
+			       "of 1 to %d characters",
+			       asked != NULL ? asked : "The metadata",
+			       VALUE_MAX);
 	return good;
 }
 
@@ -232,9 +287,11 @@ fits(const struct outgoing *o, struct smtp_reply *refusal)
 {
 	char tag[TAG_MAX + 1];
 
-	if (o->tag != NULL && !api_tag(tag, TAG_MAX, o->tag, "_", '_'))
-		return api_refuse_tag(o, refusal, TAG_MAX, "characters");
-	return fits_reply_to(o, refusal) && api_fits_content(o, refusal);
+	if (o->tag != NULL && !read_tag(o, tag) &&
+	    !api_long_tag(o, refusal, TAG_MAX, "characters"))
+		return false;
+	return fits_metadata(o, refusal) && fits_reply_to(o, refusal) &&
+	       api_fits_content(o, refusal);
 }
 
 static bool
@@ -265,14 +322,11 @@ add_mailbox(struct dynbuf *out, const char *member, const char *name,
 static void
 add_reply_to(struct dynbuf *out, const char *text)
 {
-	struct reply_to r;
+	struct mailbox_list list = { 0 };
 
-	if (text == NULL)
-		return;
-	r = read_reply_to(text);
-	if (r.addr != NULL)
-		add_mailbox(out, "reply_to", r.name, r.addr);
-	reply_to_clear(&r);
+	if (text != NULL && read_reply_to(text, &list))
+		add_mailbox(out, "reply_to", list.v[0].name, list.v[0].addr);
+	mailbox_list_clear(&list);
 }
 
 /* --- members by their paths ----------------------------------------------- */
@@ -374,6 +428,7 @@ add_fields(struct dynbuf *out, const struct api_settings *s,
 {
 	struct tree t = { .settings = s, .outgoing = o };
 	char tag[TAG_MAX + 1];
+	char *metadata = metadata_text(o);
 
 	put(&t, &(struct leaf){ .path = "content.html",
 				.text = o->html,
@@ -381,18 +436,19 @@ add_fields(struct dynbuf *out, const struct api_settings *s,
 	put(&t, &(struct leaf){ .path = path_of(s, FIELD_TEXT),
 				.text = o->text,
 				.len = o->text_len });
-	if (o->tag != NULL && api_tag(tag, TAG_MAX, o->tag, "_", '_'))
+	if (o->tag != NULL && read_tag(o, tag) && *tag != '\0')
 		put(&t, &(struct leaf){ .path = path_of(s, FIELD_TAG),
 					.text = tag,
 					.len = strlen(tag) });
 	put(&t, &(struct leaf){ .path = path_of(s, FIELD_METADATA),
-				.json = o->metadata });
+				.json = metadata });
 	put_switch(&t, FIELD_OPEN_TRACKING, o->open_tracking);
 	put_switch(&t, FIELD_LINK_TRACKING, o->click_tracking);
 	if (o->n_files > 0)
 		t.v[t.n++] =
 		    (struct leaf){ .path = path_of(s, FIELD_ATTACHMENTS) };
 	add_members(out, &t, "", 0);
+	free(metadata);
 }
 
 static bool
@@ -448,12 +504,15 @@ const struct api_format api_flexmail = {
 		[FEATURE_AMP] = SUPPORT_IGNORED,
 		[FEATURE_ATTACHMENTS] = SUPPORT_PASSED,
 		[FEATURE_INLINE_FILES] = SUPPORT_PASSED,
+		[FEATURE_SHOWN] = SUPPORT_IGNORED,
 		[FEATURE_HEADERS] = SUPPORT_IGNORED,
+		[FEATURE_ODD_HEADERS] = SUPPORT_IGNORED,
 		[FEATURE_CC] = SUPPORT_DONE,
 		[FEATURE_BCC] = SUPPORT_DONE,
 		[FEATURE_ARCHIVE] = SUPPORT_DONE,
 	},
 	.head = head,
+	.takes = takes,
 	.fits = fits,
 	.recipient_piece = recipient_piece,
 	.shared_piece = shared_piece,

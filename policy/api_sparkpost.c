@@ -34,10 +34,22 @@ head(const struct api_settings *s, const struct outgoing *o, const char *key,
 }
 
 static bool
+is_long(const char *tag)
+{
+	return tag != NULL && strlen(tag) > CAMPAIGN_MAX;
+}
+
+static bool
+takes(const struct outgoing *o, enum feature f)
+{
+	return f != FEATURE_TAG || !is_long(o->tag);
+}
+
+static bool
 fits(const struct outgoing *o, struct smtp_reply *refusal)
 {
-	if (o->tag != NULL && strlen(o->tag) > CAMPAIGN_MAX)
-		return api_refuse_tag(o, refusal, CAMPAIGN_MAX, "bytes");
+	if (is_long(o->tag) && !api_long_tag(o, refusal, CAMPAIGN_MAX, "bytes"))
+		return false;
 	return api_fits_content(o, refusal);
 }
 
@@ -125,7 +137,7 @@ add_address(struct dynbuf *out, const struct outgoing *o,
 	api_write_open(out, "address", "{");
 	api_write_string(out, "email", r->email);
 	if (o->to != NULL)
-		api_write_string(out, "header_to", o->to);
+		add_header_value(out, "header_to", o->to);
 	else
 		api_write_filled(out, "name", r->name);
 	(void)dynbuf_adds(out, "}");
@@ -253,7 +265,8 @@ shared_piece(const struct api_settings *s, const struct outgoing *o,
 	add_content(out, o);
 	(void)dynbuf_adds(out, "}");
 	add_options(out, o);
-	api_write_string(out, "campaign_id", o->tag);
+	if (!is_long(o->tag))
+		api_write_string(out, "campaign_id", o->tag);
 	api_write_json(out, "metadata", o->metadata);
 	api_write_filled(out, "return_path", o->return_path);
 	(void)dynbuf_adds(out, "}");
@@ -396,12 +409,15 @@ const struct api_format api_sparkpost = {
 		[FEATURE_AMP] = SUPPORT_PASSED,
 		[FEATURE_ATTACHMENTS] = SUPPORT_PASSED,
 		[FEATURE_INLINE_FILES] = SUPPORT_PASSED,
+		[FEATURE_SHOWN] = SUPPORT_PASSED,
 		[FEATURE_HEADERS] = SUPPORT_PASSED,
+		[FEATURE_ODD_HEADERS] = SUPPORT_IGNORED,
 		[FEATURE_CC] = SUPPORT_DONE,
 		[FEATURE_BCC] = SUPPORT_DONE,
 		[FEATURE_ARCHIVE] = SUPPORT_DONE,
 	},
 	.head = head,
+	.takes = takes,
 	.fits = fits,
 	.recipient_piece = recipient_piece,
 	.shared_piece = shared_piece,

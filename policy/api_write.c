@@ -192,14 +192,18 @@ api_tag(char *dst, size_t max, const char *tag, const char *others, char joint)
 
 	for (; *tag != '\0'; tag++) {
 		char c = lower(*tag);
-		bool good = is_of_tag(c, others);
 
-		if (!good && gap)
+		if (!is_of_tag(c, others)) {
+			gap = n > 0 && dst[n - 1] != joint;
 			continue;
-		gap = !good;
-		if (n == max)
+		}
+		gap = gap && c != joint;
+		if (n + gap >= max)
 			return false;
-		dst[n++] = good ? c : joint;
+		if (gap)
+			dst[n++] = joint;
+		dst[n++] = c;
+		gap = false;
 	}
 	dst[n] = '\0';
 	return true;
@@ -208,11 +212,13 @@ api_tag(char *dst, size_t max, const char *tag, const char *others, char joint)
 /* --- what does not fit ---------------------------------------------------- */
 
 bool
-api_refuse_tag(const struct outgoing *o, struct smtp_reply *refusal, size_t max,
-	       const char *unit)
+api_long_tag(const struct outgoing *o, struct smtp_reply *refusal, size_t max,
+	     const char *unit)
 {
 	const char *asked = o->asked[FEATURE_TAG];
 
+	if (o->wished[FEATURE_TAG])
+		return true;
 	smtp_reply_set(refusal, 550, "5.6.0",
 		       "%s: too long for the API of the route: it takes %zu %s",
 		       asked != NULL ? asked : "The tag", max, unit);
@@ -224,10 +230,12 @@ api_fits_content(const struct outgoing *o, struct smtp_reply *refusal)
 {
 	if (o->template_id != NULL)
 		return true;
-	if (o->subject == NULL) {
+	if (o->subject == NULL || *o->subject == '\0') {
 		smtp_reply_set(refusal, 550, "5.6.0",
-			       "Subject: header missing, and the API of the "
-			       "route needs one");
+			       "Subject: %s, and the API of the route needs "
+			       "one",
+			       o->subject == NULL ? "header missing"
+						  : "is empty");
 		return false;
 	}
 	if (o->html != NULL || o->text != NULL)

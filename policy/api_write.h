@@ -58,15 +58,17 @@ char *api_mailbox(const char *name, const char *addr);
 void api_write_mailbox(struct dynbuf *out, const char *name, const char *addr);
 
 /* The tag of any dialect in the letters of an API: ASCII lower case letters,
- * digits and `others`; anything between those is one `joint`. False: it is
- * longer than max. dst: max + 1 bytes. */
+ * digits and `others`; anything between those is one `joint`, and none is at an
+ * end or beside another. "" when nothing is left. False: it is longer than max.
+ * dst: max + 1 bytes. */
 bool api_tag(char *dst, size_t max, const char *tag, const char *others,
 	     char joint);
 
 /* For `fits`. False: refusal set. A template may have what is missing. */
 bool api_fits_content(const struct outgoing *o, struct smtp_reply *refusal);
-/* 550 5.6.0, naming the header that asked. Returns false. */
-bool api_refuse_tag(const struct outgoing *o, struct smtp_reply *refusal,
-		    size_t max, const char *unit);
+/* For a tag that is longer than max: 550 5.6.0, naming the header that asked.
+ * True: it is only wished for, and left out. */
+bool api_long_tag(const struct outgoing *o, struct smtp_reply *refusal,
+		  size_t max, const char *unit);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "body_decoder.h"
+#include "body_errors.h"
 #include "body_files.h"
 #include "body_text.h"
 #include "dynbuf.h"
@@ -19,21 +20,27 @@
 struct body {
 	struct mime *mime;
 	unsigned wants;
+	unsigned needs; /* of them, in the end */
 	struct body_decoder *decoder;
 	struct body_text html;
 	struct body_text text;
 	struct body_text amp;
+	/* Files that are the body when nothing else is. */
+	struct body_text named_html;
+	struct body_text named_text;
 	struct body_text *open;	  /* what the open part goes to, or NULL: */
-	bool open_file;		  /* to the files, or nowhere */
-	struct body_files *files; /* NULL: not wanted */
+	bool open_file;		  /* to the files (too), or nowhere */
+	struct body_files *files; /* NULL: not wanted, or one is bad */
 	struct dynbuf raw;
+	bool raw_lost;
 	unsigned text_alternative; /* that of the last HTML or text leaf */
 	bool amp_beside;	   /* the AMP part has one of its own */
 	bool stop; /* no later byte can matter, or there is an error */
 	struct body_counts counts;
-	char error[200];
+	struct body_counts
+	    as_dropped; /* of the files, when nobody needs them */
+	struct body_errors errors;
 	const char *problem;
-	bool too_large;
 	struct trace *trace; /* or NULL */
 };
 
@@ -44,6 +51,9 @@ static const char is_body[] = "the body";
 static const char is_text[] = "the text";
 static const char is_amp[] = "the AMP part";
 static const char is_file[] = "a file";
+/* Until it is known whether they are files. */
+static const char named_html[] = "named HTML";
+static const char named_text[] = "named text";
 
 static enum mime_want part_begin(void *arg, const struct mime_part *part);
 static void part_data(void *arg, const char *data, size_t len);
@@ -60,9 +70,11 @@ body_new(void)
 		abort();
 	b->mime = mime_new(&sink, b);
 	b->decoder = body_decoder_new();
-	body_text_init(&b->html);
-	body_text_init(&b->text);
-	body_text_init(&b->amp);
+	body_text_init(&b->html, BODY_KEPT_MAX);
+	body_text_init(&b->text, BODY_KEPT_MAX);
+	body_text_init(&b->amp, BODY_KEPT_MAX);
+	body_text_init(&b->named_html, BODY_FILES_MAX);
+	body_text_init(&b->named_text, BODY_FILES_MAX);
 	dynbuf_init(&b->raw, BODY_RAW_MAX);
 	return b;
 }
@@ -77,8 +89,15 @@ void
 body_want(struct body *b, unsigned wants)
 {
 	b->wants = wants;
+	b->needs = wants;
 	if ((wants & BODY_WANT_FILES) != 0 && b->files == NULL)
 		b->files = body_files_new();
+}
+
+void
+body_need(struct body *b, unsigned needs)
+{
+	b->needs = needs & b->wants;
 }
 
 void
@@ -93,6 +112,8 @@ body_free(struct body **bp)
 	body_text_clear(&b->html);
 	body_text_clear(&b->text);
 	body_text_clear(&b->amp);
+	body_text_clear(&b->named_html);
+	body_text_clear(&b->named_text);
 	body_files_delete(&b->files);
 	dynbuf_clear(&b->raw);
 	free(b);
@@ -112,32 +133,57 @@ may_stop(const struct body *b)
 	return b->stop && b->trace == NULL;
 }
 
-static void
-refuse(struct body *b, const char *why)
+/* --- what is wrong -------------------------------------------------------- */
+
+static bool
+has_html(const struct body *b)
 {
-	b->stop = true;
-	(void)snprintf(b->error, sizeof(b->error), "%s", why);
+	return b->html.full || b->named_html.full;
+}
+
+/* What is wrong behind the HTML part is nothing to who needs only that. */
+static unsigned
+concerns_behind_html(const struct body *b, unsigned wants)
+{
+	return has_html(b) ? wants : BODY_ALL;
 }
 
 static void
-too_large(struct body *b, const char *what, int most)
+refuse(struct body *b, unsigned concerns, const char *why)
 {
-	b->too_large = true;
-	b->stop = true;
-	(void)snprintf(b->error, sizeof(b->error), "%s larger than %d bytes",
-		       what, most);
+	if (concerns == BODY_ALL)
+		b->stop = true;
+	body_errors_add(&b->errors, concerns, why);
 }
 
 static void
-text_too_large(struct body *b)
+too_large(struct body *b, unsigned concerns, const char *what, int most)
 {
-	too_large(b, "The message text is", BODY_KEPT_MAX);
+	if (concerns == BODY_ALL)
+		b->stop = true;
+	body_errors_too_large(&b->errors, concerns, what, most);
+}
+
+static void
+text_too_large(struct body *b, unsigned concerns)
+{
+	too_large(b, concerns, "The message text is", BODY_KEPT_MAX);
+}
+
+/* No file is of use when one cannot be given. */
+static void
+refuse_files(struct body *b, const char *why)
+{
+	refuse(b, BODY_WANT_FILES, why);
+	body_files_delete(&b->files);
 }
 
 static void
 files_too_large(struct body *b)
 {
-	too_large(b, "The attachments together are", BODY_FILES_MAX);
+	too_large(b, BODY_WANT_FILES, "The attachments together are",
+		  BODY_FILES_MAX);
+	body_files_delete(&b->files);
 }
 
 /* --- what a part is ------------------------------------------------------- */
@@ -160,11 +206,42 @@ may_be_beside_html(const struct body *b, const struct mime_part *part)
 				 part->alternative == b->html.alternative);
 }
 
+/* A text with a file's name is one ("log.txt", shown inline), unless it says
+ * what others beside it say, too, or images of a multipart/related are in it:
+ * some mailers name every part. */
+static bool
+is_named(const struct body *b, const struct mime_part *part)
+{
+	char *name = NULL;
+
+	if ((b->wants & BODY_WANT_FILES) != 0 && part->alternative == 0 &&
+	    !part->related && strcmp(part->subtype, "x-amp-html") != 0)
+		name = mime_file_name(part);
+	free(name);
+	return name != NULL;
+}
+
+/* The first of each may be the body all the same. */
+static struct body_text *
+named_text_for(struct body *b, const struct mime_part *part)
+{
+	if (has_html(b))
+		return NULL;
+	if (strcmp(part->subtype, "html") == 0)
+		return &b->named_html;
+	if (strcmp(part->subtype, "plain") == 0)
+		return b->text.full || b->named_text.full ? NULL
+							  : &b->named_text;
+	return NULL;
+}
+
 static struct body_text *
 text_for(struct body *b, const struct mime_part *part)
 {
 	if (part->attachment || strcmp(part->type, "text") != 0)
 		return NULL;
+	if (is_named(b, part))
+		return named_text_for(b, part);
 	if (strcmp(part->subtype, "html") == 0)
 		return b->html.full ? NULL : &b->html;
 	if (strcmp(part->subtype, "plain") == 0)
@@ -194,14 +271,14 @@ why_no_body(const struct body *b, const struct mime_part *part)
 }
 
 static void
-count_dropped(struct body *b, const struct mime_part *part)
+count_dropped(struct body_counts *c, const struct mime_part *part)
 {
 	if (strcmp(part->type, "image") == 0)
-		b->counts.images++;
+		c->images++;
 	else if (part->attachment)
-		b->counts.attachments++;
+		c->attachments++;
 	else
-		b->counts.other++;
+		c->other++;
 }
 
 /* --- parts as they come --------------------------------------------------- */
@@ -220,10 +297,20 @@ note_alternative(struct body *b, const struct mime_part *part)
 	}
 }
 
+static bool
+is_named_text(const struct body *b, const struct body_text *text)
+{
+	return text == &b->named_html || text == &b->named_text;
+}
+
 static enum mime_want
 begin_text(struct body *b, struct body_text *text, const struct mime_part *part)
 {
-	trace_fate(b->trace, kept, "");
+	trace_fate(b->trace,
+		   text == &b->named_html   ? named_html
+		   : text == &b->named_text ? named_text
+					    : kept,
+		   "");
 	b->open = text;
 	body_text_begin(text, part);
 	if (text == &b->amp)
@@ -238,9 +325,10 @@ begin_file(struct body *b, const struct mime_part *part)
 {
 	const char *why;
 
+	count_dropped(&b->as_dropped, part);
 	if (!body_files_begin(b->files, part, &why)) {
 		trace_fate(b->trace, dropped, why);
-		refuse(b, why);
+		refuse_files(b, why);
 		return MIME_WANT_NOT;
 	}
 	trace_fate(b->trace, is_file, why_no_body(b, part));
@@ -267,15 +355,38 @@ part_begin(void *arg, const struct mime_part *part)
 		b->problem = why;
 		text = NULL;
 	}
-	if (text != NULL)
-		return begin_text(b, text, part);
-	if (b->files != NULL && !b->stop)
-		return begin_file(b, part);
-	if (b->trace != NULL)
+	if (text == NULL && (b->files == NULL || b->stop)) {
 		trace_fate(b->trace, dropped,
 			   why != NULL ? why : why_no_body(b, part));
-	count_dropped(b, part);
-	return MIME_WANT_NOT;
+		count_dropped(&b->counts, part);
+		return MIME_WANT_NOT;
+	}
+	if (text == NULL)
+		return begin_file(b, part);
+	if (b->files != NULL && is_named_text(b, text))
+		(void)begin_file(b, part);
+	return begin_text(b, text, part);
+}
+
+/* The open text holds more than it may. */
+static void
+open_too_large(struct body *b)
+{
+	struct body_text *text = b->open;
+
+	b->open = NULL;
+	if (is_named_text(b, text)) {
+		files_too_large(b);
+		text->full = true; /* and too large for a body, too */
+		return;
+	}
+	if (text == &b->amp)
+		text_too_large(b, BODY_WANT_AMP);
+	else if (text == &b->text)
+		text_too_large(b, concerns_behind_html(b, BODY_WANT_TEXT));
+	else
+		text_too_large(b, concerns_behind_html(b, WANTS_REST));
+	body_text_clear(text);
 }
 
 static void
@@ -288,19 +399,19 @@ part_data(void *arg, const char *data, size_t len)
 	if (b->open != NULL) {
 		b->open->place.end += len;
 		if (!body_decoder_add(b->decoder, data, len, &b->open->data))
-			text_too_large(b);
-	} else if (b->open_file &&
+			open_too_large(b);
+	} else if (b->open_file && b->files != NULL &&
 		   !body_files_add(b->files, b->decoder, data, len)) {
 		files_too_large(b);
 	}
 }
 
-/* The text as UTF-8, in place. False: error set. */
+/* The text as UTF-8, in place. False: it is an error for those. */
 static bool
-text_to_utf8(struct body *b, struct body_text *text)
+text_to_utf8(struct body *b, struct body_text *text, unsigned concerns)
 {
 	bool replaced = false;
-	char label[64];
+	char label[64], why[128];
 
 	switch (body_text_to_utf8(text, &replaced)) {
 	case BODY_TEXT_OK:
@@ -309,19 +420,29 @@ text_to_utf8(struct body *b, struct body_text *text)
 	case BODY_TEXT_UNKNOWN_CHARSET:
 		smtp_reply_safe_text(label, sizeof(label), text->charset,
 				     strlen(text->charset));
-		b->stop = true;
-		(void)snprintf(b->error, sizeof(b->error),
+		(void)snprintf(why, sizeof(why),
 			       "Content-Type: unknown charset \"%s\"", label);
+		refuse(b, concerns, why);
 		return false;
 	case BODY_TEXT_WRONG_CHARSET:
-		refuse(b, "Content-Type: the text is not in the charset it "
-			  "names");
+		refuse(b, concerns,
+		       "Content-Type: the text is not in the charset it "
+		       "names");
 		return false;
 	case BODY_TEXT_TOO_LARGE:
 	default:
-		text_too_large(b);
+		text_too_large(b, concerns);
 		return false;
 	}
+}
+
+static void
+count_file(struct body *b, bool is_kept)
+{
+	if (is_kept)
+		b->counts.files++;
+	else
+		trace_fate(b->trace, dropped, "nothing to read in it");
 }
 
 static void
@@ -331,10 +452,24 @@ end_file(struct body *b)
 
 	if (!body_files_end(b->files, b->decoder, &is_kept))
 		files_too_large(b);
-	else if (is_kept)
-		b->counts.files++;
 	else
-		trace_fate(b->trace, dropped, "nothing to read in it");
+		count_file(b, is_kept);
+}
+
+/* Its file is a copy: most messages have no such thing. */
+static void
+end_named(struct body *b, struct body_text *text)
+{
+	bool is_kept;
+
+	if (b->open_file && b->files != NULL) {
+		text->file = body_files_last(b->files);
+		if (!body_files_put(b->files, dynbuf_str(&text->data),
+				    text->data.len, &is_kept))
+			files_too_large(b);
+		else
+			count_file(b, is_kept);
+	}
 }
 
 static void
@@ -364,46 +499,89 @@ end_text(struct body *b)
 		trace_fate(b->trace, dropped, "there is an HTML part");
 }
 
+/* There is something to read in it. */
+static void
+end_full(struct body *b, struct body_text *text)
+{
+	text->full = true;
+	if (text == &b->html) {
+		end_html(b);
+		if (!text_to_utf8(b, text,
+				  b->named_html.full ? WANTS_REST : BODY_ALL))
+			body_text_clear(text);
+	} else if (text == &b->text) {
+		end_text(b);
+	} else if (text == &b->amp) {
+		trace_fate(b->trace, is_amp, "the first AMP part");
+	}
+}
+
 static bool
 part_end(void *arg, const struct mime_part *part)
 {
 	struct body *b = arg;
-	struct body_text *text = b->open;
+	struct body_text *text;
 
 	(void)part;
+	if (b->open != NULL && !b->stop &&
+	    !body_decoder_end(b->decoder, &b->open->data))
+		open_too_large(b);
+	text = b->open;
 	b->open = NULL;
 	if (b->stop)
 		return may_stop(b);
-	if (text != NULL && !body_decoder_end(b->decoder, &text->data))
-		text_too_large(b);
-	if (text == NULL && b->open_file)
-		end_file(b);
-	if (text == NULL || b->stop)
+	if (text == NULL) {
+		if (b->open_file && b->files != NULL)
+			end_file(b);
 		return may_stop(b);
-	if (body_text_is_blank(&text->data)) {
-		trace_fate(b->trace, dropped, "nothing to read in it");
-		body_text_clear(text);
-		return false;
 	}
-	text->full = true;
-	if (text == &b->html)
-		end_html(b);
-	else if (text == &b->text)
-		end_text(b);
-	else
-		trace_fate(b->trace, is_amp, "the first AMP part");
-	if (text == &b->html && !text_to_utf8(b, text))
-		return true;
-	return may_stop(b);
+	if (is_named_text(b, text))
+		end_named(b, text);
+	if (!body_text_is_blank(&text->data)) {
+		end_full(b, text);
+		return may_stop(b);
+	}
+	trace_fate(b->trace, dropped, "nothing to read in it");
+	body_text_clear(text);
+	return false;
+}
+
+/* --- the bytes as they came ----------------------------------------------- */
+
+static void
+lose_raw(struct body *b)
+{
+	b->raw_lost = true;
+	dynbuf_clear(&b->raw);
 }
 
 static void
 add_raw(struct body *b, const char *data, size_t len)
 {
-	if ((b->wants & BODY_WANT_RAW) == 0 || body_error(b) != NULL)
+	if ((b->wants & BODY_WANT_RAW) == 0 || b->raw_lost ||
+	    dynbuf_add(&b->raw, data, len))
 		return;
-	if (!dynbuf_add(&b->raw, data, len))
-		too_large(b, "The message body is", BODY_RAW_MAX);
+	too_large(b, BODY_WANT_RAW, "The message body is", BODY_RAW_MAX);
+	lose_raw(b);
+}
+
+/* What comes behind the body may only be read to be traced. */
+static void
+note_mime_error(struct body *b)
+{
+	if (!b->stop && mime_error(b->mime) != NULL)
+		refuse(b, concerns_behind_html(b, WANTS_REST),
+		       mime_error(b->mime));
+}
+
+/* Whatever follows, the message is refused for whom it was said that it is
+ * read; who needs less has it. */
+static bool
+is_lost(const struct body *b)
+{
+	return body_errors_of_all(&b->errors) != NULL ||
+	       (has_html(b) &&
+		body_errors_of(&b->errors, b->needs & WANTS_REST) != NULL);
 }
 
 enum body_status
@@ -411,11 +589,16 @@ body_feed(struct body *b, const char *data, size_t len)
 {
 	enum mime_status status = MIME_DONE;
 
-	add_raw(b, data, len);
+	if (!is_lost(b))
+		add_raw(b, data, len);
 	if (!may_stop(b))
 		status = mime_feed(b->mime, data, len);
-	if (body_error(b) != NULL)
+	if (status == MIME_ERROR)
+		note_mime_error(b);
+	if (is_lost(b)) {
+		lose_raw(b);
 		return BODY_ERROR;
+	}
 	if ((b->wants & BODY_WANT_RAW) != 0)
 		return BODY_MORE;
 	return may_stop(b) || status != MIME_MORE ? BODY_DONE : BODY_MORE;
@@ -423,25 +606,79 @@ body_feed(struct body *b, const char *data, size_t len)
 
 /* --- the end -------------------------------------------------------------- */
 
+/* A file is the body: it goes to where that is. */
+static void
+use_named(struct body *b, struct body_text *to, struct body_text *from,
+	  const char *fate)
+{
+	bool needs_files = (b->needs & BODY_WANT_FILES) != 0;
+
+	trace_change_fate(b->trace, fate, is_body,
+			  needs_files ? "it has a name, but there is no other"
+				      : "the first of its kind");
+	if (b->files != NULL) {
+		body_files_remove(b->files, from->file);
+		b->counts.files--;
+	}
+	body_text_clear(to);
+	*to = *from;
+	body_text_init(from, BODY_FILES_MAX);
+}
+
+/* Other HTML is converted when it is complete. False: error set. */
+static bool
+use_named_html(struct body *b)
+{
+	use_named(b, &b->html, &b->named_html, named_html);
+	return text_to_utf8(b, &b->html, BODY_ALL);
+}
+
+/* Where nobody needs files, a name says nothing. */
+static bool
+is_before(const struct body_text *named, const struct body_text *text)
+{
+	return named->full &&
+	       (!text->full || named->place.begin < text->place.begin);
+}
+
+static bool
+settle_named(struct body *b)
+{
+	bool converted = true;
+
+	if ((b->needs & BODY_WANT_FILES) == 0) {
+		if (is_before(&b->named_html, &b->html))
+			converted = use_named_html(b);
+		if (is_before(&b->named_text, &b->text))
+			use_named(b, &b->text, &b->named_text, named_text);
+	} else if (!b->html.full && !b->text.full) {
+		if (b->named_html.full)
+			converted = use_named_html(b);
+		else if (b->named_text.full)
+			use_named(b, &b->text, &b->named_text, named_text);
+	}
+	trace_change_fate(b->trace, named_html, is_file, "it has a name");
+	trace_change_fate(b->trace, named_text, is_file, "it has a name");
+	return converted;
+}
+
 /* What is given beside the body can be given. False: error set. */
 static bool
 settle(struct body *b)
 {
 	const char *lost = mime_lost(b->mime);
 
-	if (b->files != NULL && lost != NULL) {
-		refuse(b, lost);
+	if ((b->needs & BODY_WANT_FILES) != 0 && lost != NULL) {
+		refuse(b, BODY_ALL, lost);
 		return false;
 	}
-	if (b->amp.full && !text_to_utf8(b, &b->amp))
+	if ((b->needs & BODY_WANT_AMP) == 0)
+		body_text_clear(&b->amp);
+	if (b->amp.full && !text_to_utf8(b, &b->amp, BODY_ALL))
 		return false;
-	if (!b->text.full)
-		return true;
-	if (b->html.full && (b->wants & BODY_WANT_TEXT) == 0) {
+	if (b->html.full && (b->needs & BODY_WANT_TEXT) == 0)
 		body_text_clear(&b->text);
-		return true;
-	}
-	return text_to_utf8(b, &b->text);
+	return !b->text.full || text_to_utf8(b, &b->text, BODY_ALL);
 }
 
 enum body_kind
@@ -449,9 +686,9 @@ body_end(struct body *b, char **text_r, size_t *len_r)
 {
 	*text_r = NULL;
 	*len_r = 0;
-	if (!may_stop(b))
-		(void)mime_end(b->mime);
-	if (body_error(b) != NULL || !settle(b))
+	if (!may_stop(b) && mime_end(b->mime) == MIME_ERROR)
+		note_mime_error(b);
+	if (body_error(b) != NULL || !settle_named(b) || !settle(b))
 		return BODY_NONE;
 	if (b->html.full) {
 		*text_r = body_text_take(&b->html, len_r);
@@ -497,14 +734,16 @@ size_t
 body_take_files(struct body *b, struct body_file **files_r)
 {
 	*files_r = NULL;
-	return b->files != NULL ? body_files_take(b->files, files_r) : 0;
+	return b->files != NULL && (b->needs & BODY_WANT_FILES) != 0
+		   ? body_files_take(b->files, files_r)
+		   : 0;
 }
 
 const char *
 body_raw(const struct body *b, size_t *len_r)
 {
 	*len_r = b->raw.len;
-	return dynbuf_str(&b->raw);
+	return b->raw_lost ? NULL : dynbuf_str(&b->raw);
 }
 
 bool
@@ -524,6 +763,14 @@ body_is_whole(const struct body *b)
 }
 
 bool
+body_is_signed(const struct body *b)
+{
+	struct body_place place;
+
+	return body_place(b, &place) && place.is_signed;
+}
+
+bool
 body_is_flowed(const struct body *b)
 {
 	return b->text.flowed;
@@ -532,16 +779,17 @@ body_is_flowed(const struct body *b)
 const char *
 body_error(const struct body *b)
 {
-	if (b->error[0] != '\0')
-		return b->error;
-	/* What comes behind the body is only read to be traced. */
-	return b->stop ? NULL : mime_error(b->mime);
+	const struct body_error *e = body_errors_of(&b->errors, b->needs);
+
+	return e != NULL ? e->text : NULL;
 }
 
 bool
 body_too_large(const struct body *b)
 {
-	return b->too_large;
+	const struct body_error *e = body_errors_of(&b->errors, b->needs);
+
+	return e != NULL && e->too_large;
 }
 
 const char *
@@ -554,5 +802,11 @@ void
 body_counts(const struct body *b, struct body_counts *counts_r)
 {
 	*counts_r = b->counts;
+	if ((b->needs & BODY_WANT_FILES) == 0) {
+		counts_r->files = 0;
+		counts_r->images += b->as_dropped.images;
+		counts_r->attachments += b->as_dropped.attachments;
+		counts_r->other += b->as_dropped.other;
+	}
 	counts_r->rest_unread = b->stop;
 }

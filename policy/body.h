@@ -16,7 +16,12 @@
  * file: nothing is dropped but text, HTML and AMP leaves that are blank and not
  * attached. What would be lost all the same is an error: an unknown
  * Content-Transfer-Encoding, a multipart whose boundary is missing or does not
- * occur, a file whose header has a line that is none.
+ * occur, a file whose header has a line that is none. Who may be it that needs
+ * less is not known before the body when the sender is not (body_need).
+ *
+ * With BODY_WANT_FILES a text that has a file's name and is below no
+ * multipart/alternative or multipart/related is a file ("log.txt", shown
+ * inline), and the body only when there is no other.
  *
  * The text beside the HTML part is the first text/plain leaf before it, or
  * behind it within the same multipart/alternative; elsewhere text behind the
@@ -56,7 +61,10 @@ enum body_want {
 	BODY_WANT_RAW = 8,   /* the bytes as they came, to the last */
 };
 
-/* BODY_DONE: nothing later can matter. With BODY_WANT_RAW it is never said. */
+/* BODY_DONE: nothing later can matter. With BODY_WANT_RAW it is never said.
+ * BODY_ERROR: neither, for it is an error to all, or to some who want more than
+ * the HTML part, which is complete. What is wrong before that to those who want
+ * files is known at the end. */
 enum body_status { BODY_MORE, BODY_DONE, BODY_ERROR };
 
 struct body;
@@ -74,6 +82,12 @@ void body_header(struct body *b, const char *name, const char *value,
 
 /* Before the first byte; a set of enum body_want. */
 void body_want(struct body *b, unsigned wants);
+
+/* Before body_end(): what of it is needed, now that it is known. What comes out
+ * then, and whether there is an error, is as if no more had been wanted; but
+ * the raw bytes are there still, if they are. Files need AMP as it was wanted,
+ * for else that is a file. */
+void body_need(struct body *b, unsigned needs);
 
 enum body_status body_feed(struct body *b, const char *data, size_t len);
 
@@ -119,7 +133,8 @@ struct body_file {
 size_t body_take_files(struct body *b, struct body_file **files_r);
 void body_files_free(struct body_file **files, size_t n);
 
-/* BODY_WANT_RAW: the bytes as they came; live as long as b. */
+/* BODY_WANT_RAW: the bytes as they came; live as long as b. NULL: they were
+ * over BODY_RAW_MAX, or not read to the end (BODY_ERROR). */
 const char *body_raw(const struct body *b, size_t *len_r);
 
 /* Where the HTML body (or the text body, when there is no HTML) is in these
@@ -136,6 +151,15 @@ struct body_place {
 	bool is_message; /* it is no part: its headers are the message's */
 	/* It has a multipart/alternative right above it. */
 	bool in_alternative;
+	/* It has a multipart/related right above it, which is the message
+	 * or has a header block there. */
+	bool in_related;
+	bool related_is_message;
+	size_t related_begin;
+	size_t related_content;
+	/* Below a multipart/signed: who changes a byte of it breaks a
+	 * signature. */
+	bool is_signed;
 };
 bool body_place(const struct body *b, struct body_place *place_r);
 
@@ -143,10 +167,14 @@ bool body_place(const struct body *b, struct body_place *place_r);
  * replaced: sent on as it came it says the same. */
 bool body_is_whole(const struct body *b);
 
+/* The same, of body_place(). */
+bool body_is_signed(const struct body *b);
+
 /* BODY_TEXT: its line breaks may be soft (RFC 3676). */
 bool body_is_flowed(const struct body *b);
 
-/* Why the message cannot be taken, naming the header; NULL when it can. */
+/* Why the message cannot be taken, naming the header; NULL when it can. Only
+ * what concerns the needs. */
 const char *body_error(const struct body *b);
 
 /* True when the error is that something is larger than BODY_KEPT_MAX,

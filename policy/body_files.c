@@ -227,24 +227,54 @@ body_files_add(struct body_files *f, struct body_decoder *decoder,
 	return body_decoder_add(decoder, data, len, &f->data);
 }
 
-bool
-body_files_end(struct body_files *f, struct body_decoder *decoder, bool *kept_r)
+static bool
+end_file(struct body_files *f)
 {
 	struct body_file *file = &f->files[f->n - 1];
 
-	*kept_r = true;
-	if (!body_decoder_end(decoder, &f->data))
-		return false;
 	if (f->may_be_blank && body_text_is_blank(&f->data)) {
 		dynbuf_clear(&f->data);
 		file_clear(file);
 		f->n--;
-		*kept_r = false;
-		return true;
+		return false;
 	}
 	f->bytes += f->data.len;
 	file->data = dynbuf_steal(&f->data, &file->len);
 	return true;
+}
+
+bool
+body_files_end(struct body_files *f, struct body_decoder *decoder, bool *kept_r)
+{
+	if (!body_decoder_end(decoder, &f->data))
+		return false;
+	*kept_r = end_file(f);
+	return true;
+}
+
+bool
+body_files_put(struct body_files *f, const char *data, size_t len, bool *kept_r)
+{
+	if (len > BODY_FILES_MAX - f->bytes || !dynbuf_add(&f->data, data, len))
+		return false;
+	*kept_r = end_file(f);
+	return true;
+}
+
+size_t
+body_files_last(const struct body_files *f)
+{
+	return f->n - 1;
+}
+
+void
+body_files_remove(struct body_files *f, size_t i)
+{
+	f->bytes -= f->files[i].len;
+	file_clear(&f->files[i]);
+	f->n--;
+	memmove(&f->files[i], &f->files[i + 1],
+		(f->n - i) * sizeof(f->files[0]));
 }
 
 size_t

@@ -33,6 +33,14 @@ bool body_files_add(struct body_files *files, struct body_decoder *decoder,
 bool body_files_end(struct body_files *files, struct body_decoder *decoder,
 		    bool *kept_r);
 
+/* All of what it holds, decoded, instead of these two; the same. */
+bool body_files_put(struct body_files *files, const char *data, size_t len,
+		    bool *kept_r);
+
+/* Which one is open; and takes one out again that is complete. */
+size_t body_files_last(const struct body_files *files);
+void body_files_remove(struct body_files *files, size_t i);
+
 /* See body_take_files(). */
 size_t body_files_take(struct body_files *files, struct body_file **files_r);
 

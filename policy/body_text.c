@@ -9,10 +9,10 @@
 #include "mime.h"
 
 void
-body_text_init(struct body_text *t)
+body_text_init(struct body_text *t, size_t max)
 {
 	*t = (struct body_text){ 0 };
-	dynbuf_init(&t->data, BODY_KEPT_MAX + BODY_DECODER_ROOM);
+	dynbuf_init(&t->data, max + BODY_DECODER_ROOM);
 }
 
 void
@@ -36,6 +36,11 @@ body_text_begin(struct body_text *t, const struct mime_part *part)
 		.end = part->content,
 		.is_message = part->depth == 0,
 		.in_alternative = part->in_alternative,
+		.in_related = part->in_related,
+		.related_is_message = part->related_above.is_message,
+		.related_begin = part->related_above.begin,
+		.related_content = part->related_above.content,
+		.is_signed = part->is_signed,
 	};
 	if (part->charset == NULL)
 		return;

@@ -21,10 +21,12 @@ struct body_text {
 	bool full;	      /* a part went into it whole */
 	bool changed;	      /* by body_text_take() */
 	unsigned alternative; /* see struct mime_part */
+	size_t file;	      /* which of the files it is, too */
 	struct body_place place;
 };
 
-void body_text_init(struct body_text *t);
+/* Of at most so many bytes, decoded. */
+void body_text_init(struct body_text *t, size_t max);
 void body_text_clear(struct body_text *t);
 
 /* A part begins that is to go into it; what was in it is gone. */

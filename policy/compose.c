@@ -10,6 +10,7 @@
 #include "dynbuf.h"
 #include "edits.h"
 #include "message.h"
+#include "mime.h"
 #include "quoted_printable.h"
 
 #define TYPE_OF(subtype) "text/" subtype "; charset=utf-8"
@@ -84,7 +85,7 @@ size_t
 compose_room(const struct compose_parts *p)
 {
 	return QUOTED_PRINTABLE_MAX(p->html_len) +
-	       QUOTED_PRINTABLE_MAX(p->text_len) + 1024;
+	       QUOTED_PRINTABLE_MAX(p->text_len) + MIME_PART_HEADER_MAX;
 }
 
 /* --- a part in its place -------------------------------------------------- */
@@ -188,11 +189,171 @@ add_new_part(struct dynbuf *out, const char *raw,
 	       add_alternative(out, p);
 }
 
+/* --- the multipart/related above it ----------------------------------------
+ */
+
+#define ROOT "multipart/alternative"
+
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static size_t
+blanks(const char *s, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && is_blank(s[n]))
+		n++;
+	return n;
+}
+
+/* Up to the next ';' that is in no quotes. */
+static size_t
+parameter_len(const char *s, size_t len)
+{
+	bool quoted = false;
+	size_t n = 0;
+
+	for (; n < len && (quoted || s[n] != ';'); n++) {
+		if (s[n] == '"')
+			quoted = !quoted;
+		else if (s[n] == '\\' && quoted)
+			n++;
+	}
+	return n < len ? n : len;
+}
+
+/* type=text/html, quoted or not, with blanks around: where the value is; 0: it
+ * is another parameter. */
+static size_t
+root_type(const char *s, size_t len, size_t *n_r)
+{
+	static const char html[] = "text/html";
+	size_t at = blanks(s, len);
+	bool quoted;
+	size_t n;
+
+	if (len - at < 4 || strncasecmp(s + at, "type", 4) != 0)
+		return 0;
+	at += 4;
+	at += blanks(s + at, len - at);
+	if (at == len || s[at] != '=')
+		return 0;
+	at++;
+	at += blanks(s + at, len - at);
+	for (n = len - at; n > 0 && is_blank(s[at + n - 1]); n--)
+		;
+	quoted = n == sizeof(html) + 1 && s[at] == '"' && s[at + n - 1] == '"';
+	if ((!quoted && n != sizeof(html) - 1) ||
+	    strncasecmp(s + at + quoted, html, sizeof(html) - 1) != 0)
+		return 0;
+	*n_r = n;
+	return at;
+}
+
+/* Where a Content-Type has that; 0: nowhere. */
+static size_t
+find_root_type(const char *type, size_t len, size_t *n_r)
+{
+	size_t at = parameter_len(type, len);
+
+	while (at < len) {
+		size_t n = parameter_len(type + at + 1, len - at - 1);
+		size_t value = root_type(type + at + 1, n, n_r);
+
+		if (value > 0)
+			return at + 1 + value;
+		at += 1 + n;
+	}
+	return 0;
+}
+
+/* A value with the other one in the place of that. */
+static bool
+add_with_root(struct dynbuf *out, const char *type, size_t len)
+{
+	size_t n;
+	size_t at = find_root_type(type, len, &n);
+
+	if (at == 0)
+		return dynbuf_add(out, type, len);
+	return dynbuf_add(out, type, at) && dynbuf_adds(out, "\"" ROOT "\"") &&
+	       dynbuf_add(out, type + at + n, len - at - n);
+}
+
+/* The HTML part right below it becomes a multipart/alternative. */
+static bool
+changes_root(const struct body_place *place, const struct compose_parts *p)
+{
+	return place->in_related && p->text != NULL;
+}
+
+char *
+compose_related_type(const char *type, size_t len,
+		     const struct body_place *place,
+		     const struct compose_parts *p)
+{
+	struct dynbuf out;
+	size_t n;
+
+	if (!changes_root(place, p) || !place->related_is_message ||
+	    find_root_type(type, len, &n) == 0)
+		return NULL;
+	dynbuf_init(&out, len + sizeof(ROOT) + 2);
+	(void)add_with_root(&out, type, len);
+	return dynbuf_steal(&out, &n);
+}
+
+/* Its header block. */
+static bool
+add_related_header(struct dynbuf *out, const char *block, size_t len)
+{
+	static const char name[] = "Content-Type";
+
+	while (len > 0) {
+		size_t n = line_len(block, len);
+		bool ok;
+
+		while (n < len && (block[n] == ' ' || block[n] == '\t'))
+			n += line_len(block + n, len - n);
+		ok = n >= sizeof(name) &&
+			     strncasecmp(block, name, sizeof(name) - 1) == 0
+			 ? add_with_root(out, block, n)
+			 : dynbuf_add(out, block, n);
+		if (!ok)
+			return false;
+		block += n;
+		len -= n;
+	}
+	return true;
+}
+
+/* What stands before the part. */
+static bool
+add_before(struct dynbuf *out, const char *raw, const struct body_place *place,
+	   const struct compose_parts *p)
+{
+	size_t begin = place->related_begin;
+	size_t content = place->related_content;
+
+	if (!changes_root(place, p) || place->related_is_message)
+		return dynbuf_add(out, raw, place->begin);
+	return dynbuf_add(out, raw, begin) &&
+	       add_related_header(out, raw + begin, content - begin) &&
+	       dynbuf_add(out, raw + content, place->begin - content);
+}
+
+/* --- a body with another part ----------------------------------------------
+ */
+
 bool
 compose_body(struct dynbuf *out, const char *raw, size_t len,
 	     const struct body_place *place, const struct compose_parts *p)
 {
-	return dynbuf_add(out, raw, place->begin) &&
+	return add_before(out, raw, place, p) &&
 	       add_new_part(out, raw, place, p) &&
 	       dynbuf_add(out, raw + place->end, len - place->end);
 }

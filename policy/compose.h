@@ -7,7 +7,8 @@
  * beside it, one may come too. The message that is HTML itself becomes it, or a
  * multipart/alternative; a part is replaced in its place, or gets its text part
  * before it in the multipart/alternative it is in, or becomes such a one. Its
- * other header fields (Content-ID, ...) stay.
+ * other header fields (Content-ID, ...) stay. A multipart/related above it that
+ * says it is text/html (RFC 2387, section 3.1) says then what it is.
  *
  * And a whole message: its headers after the edits, and its body. Thread-safe;
  * no state.
@@ -48,6 +49,12 @@ bool compose_leaf(struct dynbuf *out, const struct compose_parts *p);
 bool compose_body(struct dynbuf *out, const char *raw, size_t len,
 		  const struct body_place *place,
 		  const struct compose_parts *p);
+
+/* That multipart/related is the message: its Content-Type, which then is
+ * another; free(). NULL: it stays. */
+char *compose_related_type(const char *type, size_t len,
+			   const struct body_place *place,
+			   const struct compose_parts *p);
 
 /* The most that these add to a body. */
 size_t compose_room(const struct compose_parts *p);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "dialect.h"
 
+#include <glib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,22 +63,10 @@ dialect_login(const struct dialect *d, const char *user, size_t len,
 		   : DIALECT_LOGIN_NOT_ISSUED;
 }
 
-/* The length of what all of its headers begin with; 0: it is no family. */
-static size_t
-family(const struct header_rule *r)
-{
-	size_t n = strlen(r->name);
-
-	return r->name[n - 1] == '*' ? n - 1 : 0;
-}
-
 static bool
-is_rule_of(const struct header_rule *r, const char *name)
+is_family(const struct header_rule *r)
 {
-	size_t n = family(r);
-
-	return n > 0 ? strncasecmp(r->name, name, n) == 0
-		     : strcasecmp(r->name, name) == 0;
+	return r->name[strlen(r->name) - 1] == '*';
 }
 
 const struct header_rule *
@@ -86,7 +75,7 @@ dialect_rule(const struct dialect *d, const char *name)
 	if (d->rules == NULL)
 		return NULL;
 	for (const struct header_rule *r = d->rules; r->name != NULL; r++) {
-		if (is_rule_of(r, name))
+		if (header_name_matches(r->name, name))
 			return r;
 	}
 	return NULL;
@@ -128,12 +117,14 @@ static bool
 read_family(struct reading *r, const struct header_rule *rule)
 {
 	const struct message *m = r->message;
+	g_autoptr(GHashTable) seen =
+	    g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
 
 	for (size_t i = 0; i < message_n_headers(m); i++) {
 		const struct message_header *h = message_header_at(m, i);
 
-		if (is_rule_of(rule, h->name) &&
-		    message_find(m, h->name) == h &&
+		if (header_name_matches(rule->name, h->name) &&
+		    g_hash_table_add(seen, g_ascii_strdown(h->name, -1)) &&
 		    !read_header(r, rule, h->name, h))
 			return false;
 	}
@@ -147,7 +138,7 @@ read_rule(struct reading *r, const struct header_rule *rule)
 
 	if (rule->read == NULL || rule->decode == HEADER_UNREAD)
 		return true;
-	if (family(rule) > 0)
+	if (is_family(rule))
 		return read_family(r, rule);
 	h = message_find(r->message, rule->name);
 	if (h == NULL)
@@ -194,6 +185,7 @@ dialect_read(const struct dialect *d, struct message *m,
 	if (d->finish != NULL && !d->finish(&r))
 		return false;
 	check(outgoing);
+	message_need(m, d->body_wants);
 	return d->body(&r, m);
 }
 
@@ -203,5 +195,6 @@ dialect_read_body(const struct dialect *d, struct message *m,
 {
 	struct reading r = { m, NULL, outgoing, refusal };
 
+	message_need(m, d->body_wants);
 	return d->body(&r, m);
 }

@@ -110,6 +110,10 @@ struct dialect {
 #define DIALECT_DECLARE(name) extern const struct dialect dialect_##name;
 DIALECTS(DIALECT_DECLARE)
 
+/* SparkPost's for who is not known to be its customer (dialect_auto.c): headers
+ * of other providers name the tag. Of the same name, and not registered. */
+extern const struct dialect dialect_sparkpost_grouped;
+
 /* NULL when there is no such dialect. */
 const struct dialect *dialect_find(const char *name);
 

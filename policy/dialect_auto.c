@@ -4,50 +4,42 @@
  * several: the dialect is that of the provider whose headers the message has.
  *
  * Without any it is SparkPost's, which changes a message the least: nothing is
- * dropped, nothing is required and nothing is tracked. But who sets a header by
- * which Campaign Monitor groups the mail of other providers wants groups.
+ * dropped, nothing is required and nothing is tracked. A group that headers of
+ * yet other providers name is its tag then. It does not make the message
+ * Campaign Monitor's, who takes those headers too: that would turn on tracking,
+ * and nobody asked for it.
  */
 #include <string.h>
 #include <strings.h>
 
 #include "dialect.h"
+#include "group_header.h"
 #include "message.h"
 #include "smtp_reply.h"
 #include "sparkpost_login.h"
 
-/* In the order in which they count. A sign of a lower rank is none beside one
- * of a higher rank. */
-enum rank { OWN, KEY, GROUP, RANKS };
+/* What a dialect's control header is a sign of: the dialect, or a login, with
+ * which the mail may be any provider's. In the order in which they count. */
+enum rank { OWN, KEY, RANKS };
 
-static const struct sign {
-	const char *header; /* may end with '*' */
-	enum rank rank;
-	const char *dialect;
-} signs[] = {
-	{ "X-Transactional-*", OWN, "emaildelivery" },
-	{ "X-Flexmail-*", OWN, "flexmail" },
-	{ "X-Cmail-*", OWN, "campaignmonitor" },
-	{ "X-MSYS-API", OWN, "sparkpost" },
-	/* A login, with which the mail may be any provider's. */
-	{ "X-Auth-APIKey", KEY, "emaildelivery" },
-	{ "X-Mailgun-Tag", GROUP, "campaignmonitor" },
-	{ "X-Mailgun-Campaign-Id", GROUP, "campaignmonitor" },
-	{ "X-Mailjet-Campaign", GROUP, "campaignmonitor" },
-	{ "X-MC-Tags", GROUP, "campaignmonitor" },
-	{ "X-PM-Tag", GROUP, "campaignmonitor" },
-	{ "X-SMTPAPI", GROUP, "campaignmonitor" },
-};
-
-static const struct sign *
-find_sign(const char *name)
+static enum rank
+rank_of(const struct dialect *d, const char *name)
 {
-	for (size_t i = 0; i < sizeof(signs) / sizeof(signs[0]); i++) {
-		size_t n = strlen(signs[i].header);
-		bool family = signs[i].header[n - 1] == '*';
+	return d->key_header != NULL && strcasecmp(name, d->key_header) == 0
+		   ? KEY
+		   : OWN;
+}
 
-		if (family ? strncasecmp(name, signs[i].header, n - 1) == 0
-			   : strcasecmp(name, signs[i].header) == 0)
-			return &signs[i];
+/* The dialect with that control header. */
+static const struct dialect *
+dialect_with(const char *name)
+{
+	for (size_t i = 0; dialects[i] != NULL; i++) {
+		const struct header_rule *rule =
+		    dialect_rule(dialects[i], name);
+
+		if (rule != NULL && rule->control)
+			return dialects[i];
 	}
 	return NULL;
 }
@@ -72,31 +64,36 @@ static bool
 take_sign(struct found found[RANKS], const char *name,
 	  struct smtp_reply *refusal)
 {
-	const struct sign *s = find_sign(name);
-	const struct dialect *d = s ? dialect_find(s->dialect) : NULL;
+	const struct dialect *d = dialect_with(name);
+	struct found *f;
 
 	if (d == NULL)
 		return true;
-	if (found[s->rank].name == NULL)
-		found[s->rank] = (struct found){ name, d };
-	return found[s->rank].dialect == d ||
-	       refuse(found[s->rank].name, name, refusal);
+	f = &found[rank_of(d, name)];
+	if (f->name == NULL)
+		*f = (struct found){ name, d };
+	return f->dialect == d || refuse(f->name, name, refusal);
 }
 
 static const struct dialect *
 choose(const struct message *m, struct smtp_reply *refusal)
 {
 	struct found found[RANKS] = { { NULL, NULL } };
+	bool grouped = false;
 
 	for (size_t i = 0; i < message_n_headers(m); i++) {
-		if (!take_sign(found, message_header_at(m, i)->name, refusal))
+		const char *name = message_header_at(m, i)->name;
+
+		if (group_header_is(name))
+			grouped = true;
+		else if (!take_sign(found, name, refusal))
 			return NULL;
 	}
 	for (size_t i = 0; i < RANKS; i++) {
 		if (found[i].dialect != NULL)
 			return found[i].dialect;
 	}
-	return &dialect_sparkpost;
+	return grouped ? &dialect_sparkpost_grouped : &dialect_sparkpost;
 }
 
 const struct dialect dialect_auto = {

@@ -35,42 +35,45 @@ read_group(struct reading *r, const char *name, const char *value, size_t len)
 	return true;
 }
 
-/* All three are on unless the message says false. */
+/* All three are on unless the message says false. What it does not say it does
+ * not insist on. */
+static bool
+read_switch(struct reading *r, const char *name, const char *value, size_t len,
+	    enum outgoing_switch *at, enum feature f)
+{
+	if (value != NULL && len > 0)
+		return standard_switch(r, name, value, len, at, f);
+	*at = SWITCH_ON;
+	r->outgoing->asked[f] = name;
+	r->outgoing->wished[f] = true;
+	return true;
+}
+
 static bool
 read_opens(struct reading *r, const char *name, const char *value, size_t len)
 {
-	r->outgoing->open_tracking = SWITCH_ON;
-	return standard_switch(r, name, value, len, &r->outgoing->open_tracking,
-			       FEATURE_OPEN_TRACKING);
+	return read_switch(r, name, value, len, &r->outgoing->open_tracking,
+			   FEATURE_OPEN_TRACKING);
 }
 
 static bool
 read_clicks(struct reading *r, const char *name, const char *value, size_t len)
 {
-	r->outgoing->click_tracking = SWITCH_ON;
-	return standard_switch(r, name, value, len,
-			       &r->outgoing->click_tracking,
-			       FEATURE_CLICK_TRACKING);
+	return read_switch(r, name, value, len, &r->outgoing->click_tracking,
+			   FEATURE_CLICK_TRACKING);
 }
 
 static bool
 read_css(struct reading *r, const char *name, const char *value, size_t len)
 {
-	r->outgoing->inline_css = SWITCH_ON;
-	return standard_switch(r, name, value, len, &r->outgoing->inline_css,
-			       FEATURE_INLINE_CSS);
+	return read_switch(r, name, value, len, &r->outgoing->inline_css,
+			   FEATURE_INLINE_CSS);
 }
 
-/* Groups in the order of precedence. X-Mailgun-Campaign-Id is what Mailgun had
- * before tags. */
+/* Groups in the order of precedence. */
 static const struct header_rule rules[] = {
 	{ "X-Cmail-GroupName", HEADER_DECODED, true, read_group },
-	{ "X-Mailgun-Tag", HEADER_RAW, true, group_header_one },
-	{ "X-Mailgun-Campaign-Id", HEADER_RAW, true, group_header_one },
-	{ "X-Mailjet-Campaign", HEADER_RAW, true, group_header_one },
-	{ "X-MC-Tags", HEADER_RAW, true, group_header_list },
-	{ "X-PM-Tag", HEADER_RAW, true, group_header_one },
-	{ "X-SMTPAPI", HEADER_RAW, true, group_header_json },
+	GROUP_HEADER_RULES,
 	{ "X-Cmail-TrackOpens", HEADER_DECODED, true, read_opens },
 	{ "X-Cmail-TrackClicks", HEADER_DECODED, true, read_clicks },
 	{ "X-Cmail-InlineCSS", HEADER_DECODED, true, read_css },
@@ -78,7 +81,7 @@ static const struct header_rule rules[] = {
 	{ "To", HEADER_RAW, false, standard_to_shown },
 	{ "Cc", HEADER_RAW, false, standard_cc_shown },
 	{ "Subject", HEADER_DECODED, false, standard_subject },
-	{ "Reply-To", HEADER_DECODED, false, standard_reply_to },
+	{ "Reply-To", HEADER_RAW, false, standard_reply_to },
 	{ "Message-ID", HEADER_RAW, false, standard_message_id },
 	{ NULL, HEADER_UNREAD, false, NULL },
 };

@@ -124,7 +124,7 @@ static const struct header_rule rules[] = {
 	{ "From", HEADER_RAW, false, standard_from },
 	{ "To", HEADER_RAW, false, standard_to },
 	{ "Subject", HEADER_DECODED, false, read_subject },
-	{ "Reply-To", HEADER_DECODED, false, standard_reply_to },
+	{ "Reply-To", HEADER_RAW, false, standard_reply_to },
 	{ "Message-ID", HEADER_RAW, false, standard_message_id },
 	{ NULL, HEADER_UNREAD, false, NULL },
 };

@@ -8,15 +8,19 @@
  * User name and password are issued as a pair: a key that was issued with a
  * name is good with that only (dialect_login).
  */
+#include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "body.h"
 #include "dialect.h"
 #include "dynbuf.h"
+#include "header_text.h"
 #include "json_text.h"
+#include "message.h"
 #include "outgoing.h"
 #include "smtp_reply.h"
+#include "snake_case.h"
 #include "standard_headers.h"
 #include "utf8.h"
 
@@ -28,21 +32,6 @@
 /* Documented, in characters. */
 #define TAG_MAX 50
 #define VALUE_MAX 80
-
-/* Small letters and digits, in parts with one '_' between. */
-static bool
-is_snake_case(const char *s)
-{
-	size_t n;
-
-	for (;; s += n + 1) {
-		n = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789");
-		if (n == 0)
-			return false;
-		if (s[n] != '_')
-			return s[n] == '\0';
-	}
-}
 
 static bool
 read_tag(struct reading *r, const char *name, const char *value, size_t len)
@@ -80,38 +69,12 @@ read_links(struct reading *r, const char *name, const char *value, size_t len)
 
 /* --- metadata ------------------------------------------------------------ */
 
-static void
-add_metadata(struct outgoing *o, const char *key, const char *value)
-{
-	/* Without its closing brace. */
-	size_t have = o->metadata != NULL ? strlen(o->metadata) - 1 : 0;
-	DYNBUF_AUTO more;
-	char *all;
-
-	/* An escape is six characters at most. */
-	dynbuf_init(&more, strlen(key) + 6 * strlen(value) + 8);
-	if (!dynbuf_adds(&more, have > 0 ? "," : "{") ||
-	    !json_add_member(&more, key, value) || !dynbuf_adds(&more, "}"))
-		abort();
-	all = realloc(o->metadata, have + more.len + 1);
-	if (all == NULL)
-		abort();
-	memcpy(all + have, more.data, more.len + 1);
-	o->metadata = all;
-}
-
-/* No value is taken for a key: its quotes are escaped. */
-static bool
-has_metadata(const struct outgoing *o, const char *key)
-{
-	DYNBUF_AUTO member;
-
-	dynbuf_init(&member, strlen(key) + 4);
-	if (!dynbuf_addf(&member, "\"%s\":", key))
-		abort();
-	return o->metadata != NULL &&
-	       strstr(o->metadata, member.data) != NULL;
-}
+/* While it is written. */
+struct metadata {
+	struct reading *r;
+	struct dynbuf json;
+	GHashTable *keys; /* those it has */
+};
 
 /* Clients write names of headers in their own way: of order_id, nodemailer
  * makes Order_id and Ruby's mail order-id. No key has a capital or a hyphen,
@@ -119,77 +82,119 @@ has_metadata(const struct outgoing *o, const char *key)
 static char *
 key_meant(const char *s)
 {
-	char *key = standard_copy(s);
+	char *key = g_ascii_strdown(s, -1);
 
 	for (char *p = key; *p != '\0'; p++) {
-		if (*p >= 'A' && *p <= 'Z')
-			*p += 'a' - 'A';
-		else if (*p == '-')
+		if (*p == '-')
 			*p = '_';
 	}
 	return key;
 }
 
-/* As the client wrote it, with its brackets: what it was told its message is
- * called, and looks for in a webhook. Nobody asks for this, so no way is
- * refused for it. */
-static bool
-read_message_id(struct reading *r, const char *name, const char *value,
-		size_t len)
+/* The first of a key counts. Takes it. */
+static void
+add_metadata(struct metadata *d, char *key, const char *value)
 {
-	struct outgoing *o = r->outgoing;
-
-	if (!standard_message_id(r, name, value, len))
-		return false;
-	if (o->message_id != NULL)
-		add_metadata(o, MESSAGE_ID_KEY, o->message_id);
-	return true;
+	if (g_hash_table_lookup(d->keys, key) != NULL) {
+		g_free(key);
+		return;
+	}
+	if (!dynbuf_adds(&d->json, d->json.len > 0 ? "," : "{") ||
+	    !json_add_member(&d->json, key, value))
+		abort();
+	g_hash_table_add(d->keys, key);
 }
 
 static bool
-read_value(struct reading *r, const char *name, const char *key,
-	   const char *value, size_t len)
+read_value(struct metadata *d, const struct message_header *h,
+	   const char *value)
 {
-	struct outgoing *o = r->outgoing;
+	char *key = key_meant(h->name + strlen(METADATA));
+	size_t len = strlen(value);
+	const char *wrong = NULL;
 
 	if (!is_snake_case(key))
-		return standard_refuse(r, name,
-				       "a metadata key is in snake_case, as "
-				       "order_id");
-	if (len == 0 || utf8_count(value, len) > VALUE_MAX)
-		return standard_refuse(
-		    r, name, "a metadata value has 1 to 80 characters");
-	o->asked[FEATURE_METADATA] = METADATA_FAMILY;
-	if (!has_metadata(o, key))
-		add_metadata(o, key, value);
+		wrong = "a metadata key is in snake_case, as order_id";
+	else if (len == 0 || utf8_count(value, len) > VALUE_MAX)
+		wrong = "a metadata value has 1 to 80 characters";
+	if (wrong != NULL) {
+		g_free(key);
+		return standard_refuse(d->r, h->name, wrong);
+	}
+	d->r->outgoing->asked[FEATURE_METADATA] = METADATA_FAMILY;
+	add_metadata(d, key, value);
 	return true;
 }
 
 static bool
-read_metadata(struct reading *r, const char *name, const char *value,
-	      size_t len)
+read_metadata(struct metadata *d, const struct message_header *h)
 {
-	char *key = key_meant(name + strlen(METADATA));
-	bool ok = read_value(r, name, key, value, len);
+	char *text;
+	bool ok;
 
-	free(key);
+	if (header_text(h->value, h->value_len, &text) != HEADER_TEXT_OK)
+		return standard_refuse(d->r, h->name,
+				       "holds a control character");
+	ok = read_value(d, h, text);
+	free(text);
+	return ok;
+}
+
+/* The Message-ID as the client wrote it, with its brackets: what it was told
+ * its message is called, and looks for in a webhook. Nobody asks for this, so
+ * no way is refused for it. No header overrides it. */
+static void
+add_message_id(struct metadata *d)
+{
+	const char *id = d->r->outgoing->message_id;
+
+	if (id != NULL)
+		add_metadata(d, g_strdup(MESSAGE_ID_KEY), id);
+}
+
+static bool
+read_all_metadata(struct reading *r)
+{
+	struct metadata d = { .r = r,
+			      .keys = g_hash_table_new_full(
+				  g_str_hash, g_str_equal, g_free, NULL) };
+	const struct message *m = r->message;
+	bool ok = true;
+	size_t len;
+
+	/* An escape is six characters at most. */
+	dynbuf_init(&d.json, 8 * MESSAGE_HEADERS_KEPT_MAX);
+	add_message_id(&d);
+	for (size_t i = 0; ok && i < message_n_headers(m); i++) {
+		const struct message_header *h = message_header_at(m, i);
+
+		if (header_name_matches(METADATA_FAMILY, h->name))
+			ok = read_metadata(&d, h);
+	}
+	if (ok && d.json.len > 0) {
+		if (!dynbuf_adds(&d.json, "}"))
+			abort();
+		r->outgoing->metadata = dynbuf_steal(&d.json, &len);
+	}
+	dynbuf_clear(&d.json);
+	g_hash_table_unref(d.keys);
 	return ok;
 }
 
 /* --- the whole ----------------------------------------------------------- */
 
-/* Message-ID stands above what cannot override it. */
+/* Metadata is read when the Message-ID is known. */
 static const struct header_rule rules[] = {
 	{ "X-Flexmail-Tag", HEADER_DECODED, true, read_tag },
 	{ "X-Flexmail-Open-Tracking", HEADER_DECODED, true, read_opens },
 	{ "X-Flexmail-Link-Tracking", HEADER_DECODED, true, read_links },
-	{ "Message-ID", HEADER_RAW, false, read_message_id },
-	{ METADATA_FAMILY, HEADER_DECODED, true, read_metadata },
+	{ "Message-ID", HEADER_RAW, false, standard_message_id },
+	{ METADATA_FAMILY, HEADER_DECODED, true, NULL },
 	{ "From", HEADER_RAW, false, standard_from },
 	{ "To", HEADER_RAW, false, standard_to_shown },
 	{ "Cc", HEADER_RAW, false, standard_cc_shown },
 	{ "Subject", HEADER_DECODED, false, standard_subject },
-	{ "Reply-To", HEADER_DECODED, false, standard_reply_to },
+	{ "Reply-To", HEADER_RAW, false, standard_reply_to },
 	{ NULL, HEADER_UNREAD, false, NULL },
 };
 
@@ -197,7 +202,7 @@ static bool
 finish(struct reading *r)
 {
 	standard_other_headers(r, &dialect_flexmail);
-	return standard_route(r);
+	return read_all_metadata(r) && standard_route(r);
 }
 
 static bool

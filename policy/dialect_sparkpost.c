@@ -6,6 +6,7 @@
  */
 #include "body.h"
 #include "dialect.h"
+#include "group_header.h"
 #include "message.h"
 #include "msys_api.h"
 #include "outgoing.h"
@@ -13,18 +14,22 @@
 #include "sparkpost_login.h"
 #include "standard_headers.h"
 
-/* X-MSYS-API behind To: who is in the envelope gets no copy. */
-static const struct header_rule rules[] = {
-	{ "From", HEADER_RAW, false, standard_from },
-	{ "To", HEADER_RAW, false, standard_to_shown },
-	{ MSYS_API_HEADER, HEADER_DECODED, true, msys_api_read },
-	/* Read with it. */
-	{ "Cc", HEADER_UNREAD, false, NULL },
-	{ "Subject", HEADER_DECODED, false, standard_subject },
-	{ "Reply-To", HEADER_DECODED, false, standard_reply_to },
-	{ "Message-ID", HEADER_RAW, false, standard_message_id },
-	{ NULL, HEADER_UNREAD, false, NULL },
-};
+/* X-MSYS-API behind To: who is in the envelope gets no copy. Cc is read with
+ * it. */
+/* clang-format off */
+#define RULES \
+	{ "From", HEADER_RAW, false, standard_from }, \
+	{ "To", HEADER_RAW, false, standard_to_shown }, \
+	{ MSYS_API_HEADER, HEADER_DECODED, true, msys_api_read }, \
+	{ "Cc", HEADER_UNREAD, false, NULL }, \
+	{ "Subject", HEADER_DECODED, false, standard_subject }, \
+	{ "Reply-To", HEADER_RAW, false, standard_reply_to }, \
+	{ "Message-ID", HEADER_RAW, false, standard_message_id }, \
+	{ NULL, HEADER_UNREAD, false, NULL }
+/* clang-format on */
+
+static const struct header_rule rules[] = { RULES };
+static const struct header_rule grouped_rules[] = { GROUP_HEADER_RULES, RULES };
 
 static bool
 read_others(struct reading *r)
@@ -54,14 +59,15 @@ read_body(struct reading *r, struct message *m)
 	return true;
 }
 
-const struct dialect dialect_sparkpost = {
-	.name = "sparkpost",
-	.rules = rules,
-	.body_wants = BODY_WANT_TEXT | BODY_WANT_AMP | BODY_WANT_FILES,
-	.login = sparkpost_login,
-	.finish = read_others,
-	.body = read_body,
-	.keeps_others = true,
-	.completes_to = false,
-	.html_only = false,
-};
+#define SPARKPOST(rules_)                                             \
+	{                                                             \
+		.name = "sparkpost", .rules = rules_,                 \
+		.body_wants =                                         \
+		    BODY_WANT_TEXT | BODY_WANT_AMP | BODY_WANT_FILES, \
+		.login = sparkpost_login, .finish = read_others,      \
+		.body = read_body, .keeps_others = true,              \
+		.completes_to = false, .html_only = false,            \
+	}
+
+const struct dialect dialect_sparkpost = SPARKPOST(rules);
+const struct dialect dialect_sparkpost_grouped = SPARKPOST(grouped_rules);

@@ -29,7 +29,9 @@ const char *const feature_names[FEATURES] = {
 	[FEATURE_AMP] = "AMP part",
 	[FEATURE_ATTACHMENTS] = "attachments",
 	[FEATURE_INLINE_FILES] = "inline images",
+	[FEATURE_SHOWN] = "To and Cc shown",
 	[FEATURE_HEADERS] = "other headers",
+	[FEATURE_ODD_HEADERS] = "odd headers",
 	[FEATURE_CC] = "cc copies",
 	[FEATURE_BCC] = "bcc copies",
 	[FEATURE_ARCHIVE] = "archive copies",
@@ -61,11 +63,19 @@ const unsigned char feature_of_transport[FEATURES] = {
 	[FEATURE_AMP] = SUPPORT_PASSED,
 	[FEATURE_ATTACHMENTS] = SUPPORT_PASSED,
 	[FEATURE_INLINE_FILES] = SUPPORT_PASSED,
+	[FEATURE_SHOWN] = SUPPORT_PASSED,
 	[FEATURE_HEADERS] = SUPPORT_PASSED,
+	[FEATURE_ODD_HEADERS] = SUPPORT_PASSED,
 	[FEATURE_CC] = SUPPORT_DONE,
 	[FEATURE_BCC] = SUPPORT_DONE,
 	[FEATURE_ARCHIVE] = SUPPORT_DONE,
 };
+
+static bool
+can_track(const struct outgoing *o)
+{
+	return o->route->tracks && !o->html_is_signed;
+}
 
 /* What the row says, unless the route was not told how, or there is nothing to
  * do. */
@@ -84,7 +94,7 @@ transport_support(const struct outgoing *o, enum feature f)
 		return r->metadata_header != NULL ? row : SUPPORT_IGNORED;
 	case FEATURE_OPEN_TRACKING:
 	case FEATURE_CLICK_TRACKING:
-		return r->tracks ? row : SUPPORT_REFUSED;
+		return can_track(o) ? row : SUPPORT_REFUSED;
 	case FEATURE_INLINE_CSS:
 		return o->html != NULL && html_has_style(o->html, o->html_len)
 			   ? row
@@ -94,12 +104,27 @@ transport_support(const struct outgoing *o, enum feature f)
 	}
 }
 
+/* What the row says, unless it cannot be passed as the message has it. */
+static enum support
+api_support(const struct outgoing *o, enum feature f)
+{
+	const struct api_format *format = o->route->format;
+	enum support row = (enum support)format->support[f];
+
+	if (row == SUPPORT_PASSED && format->takes != NULL &&
+	    !format->takes(o, f))
+		return SUPPORT_IGNORED;
+	return row;
+}
+
 enum support
 feature_support(const struct outgoing *o, enum feature f)
 {
-	return o->route->handoff == ROUTE_TRANSPORT
-		   ? transport_support(o, f)
-		   : (enum support)o->route->format->support[f];
+	enum support is = o->route->handoff == ROUTE_TRANSPORT
+			      ? transport_support(o, f)
+			      : api_support(o, f);
+
+	return is == SUPPORT_REFUSED && o->wished[f] ? SUPPORT_IGNORED : is;
 }
 
 /* The route as the client knows it. */
@@ -111,16 +136,38 @@ route_word(const struct outgoing *o)
 	return is_any && o->route_id != NULL ? o->route_id : o->route->name;
 }
 
+/* NULL: it never can. */
+static const char *
+why_not_this(const struct outgoing *o, enum feature f)
+{
+	bool tracks = o->route->handoff == ROUTE_TRANSPORT && o->route->tracks;
+
+	return tracks && o->html_is_signed &&
+		       (f == FEATURE_OPEN_TRACKING ||
+			f == FEATURE_CLICK_TRACKING)
+		   ? "the message is signed, and nothing in it may change"
+		   : NULL;
+}
+
 bool
 feature_check(const struct outgoing *o, struct smtp_reply *refusal)
 {
 	for (int f = 0; f < FEATURES; f++) {
+		const char *why;
+
 		if (o->asked[f] == NULL ||
 		    feature_support(o, (enum feature)f) != SUPPORT_REFUSED)
 			continue;
-		smtp_reply_set(refusal, 550, "5.6.0",
-			       "%s: the route \"%s\" cannot do this: %s",
-			       o->asked[f], route_word(o), feature_names[f]);
+		why = why_not_this(o, (enum feature)f);
+		if (why != NULL)
+			smtp_reply_set(refusal, 550, "5.6.0", "%s: %s",
+				       o->asked[f], why);
+		else
+			smtp_reply_set(refusal, 550, "5.6.0",
+				       "%s: the route \"%s\" cannot do this: "
+				       "%s",
+				       o->asked[f], route_word(o),
+				       feature_names[f]);
 		return false;
 	}
 	return true;

@@ -5,9 +5,10 @@
  *
  * Each API format has a row of enum support (api.h), and so has a transport
  * route (feature_of_transport). judge() refuses a message that asks for what
- * its way refuses, and says which header asked; what is ignored is in the log.
- * So nothing disappears without a word, and the matrix in txmilter-headers(7)
- * is checked against these rows.
+ * its way refuses, and says which header asked; what is ignored is in the log,
+ * and so is what is refused, but was only wished for (outgoing's wished). So
+ * nothing disappears without a word, and the matrix in txmilter-headers(7) is
+ * checked against these rows.
  */
 #ifndef TXM_POLICY_FEATURE_H
 #define TXM_POLICY_FEATURE_H
@@ -34,7 +35,9 @@ enum feature {
 	FEATURE_AMP,
 	FEATURE_ATTACHMENTS,
 	FEATURE_INLINE_FILES, /* images within the message */
+	FEATURE_SHOWN,	      /* To and Cc, where they name anybody else */
 	FEATURE_HEADERS,      /* others than those that have a meaning */
+	FEATURE_ODD_HEADERS,  /* of those, what only mail can have */
 	FEATURE_CC,
 	FEATURE_BCC,
 	FEATURE_ARCHIVE,
@@ -62,7 +65,8 @@ struct outgoing;
 struct route;
 struct smtp_reply;
 
-/* What the way of o->route (which is set) does with it. */
+/* What the way of o->route (which is set) does with it. What is only wished for
+ * is never refused. */
 enum support feature_support(const struct outgoing *o, enum feature f);
 
 /* False: it asks for what its way refuses; refusal set. */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "text_char.h"
 #include "utf8.h"
 
 /* What is longer behind the last dot is no ending. */
@@ -64,7 +65,8 @@ char_at(const char *s, size_t len, bool *good_r)
 {
 	size_t n = utf8_char_len(s, len);
 
-	*good_r = n > 0 && utf8_is_printable(s, n);
+	*good_r = n > 0 && utf8_is_printable(s, n) &&
+		  !text_char_is_invisible(utf8_code(s, n));
 	return n > 0 ? n : 1;
 }
 

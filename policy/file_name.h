@@ -9,8 +9,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Takes what is no UTF-8 and no printable character out, in place, and the
- * blanks at both ends. */
+/* Takes what is no UTF-8 and no character that is seen out, in place, and the
+ * blanks at both ends: what turns the writing round hides an ending. Those that
+ * join letters stay. */
 void file_name_printable(char *s);
 
 /* The same; '_' for each path separator; and at most `max` bytes, cut between

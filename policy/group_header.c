@@ -10,6 +10,18 @@
 #include "outgoing.h"
 #include "utf8.h"
 
+static const struct header_rule rules[] = { GROUP_HEADER_RULES };
+
+bool
+group_header_is(const char *name)
+{
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		if (header_name_matches(rules[i].name, name))
+			return true;
+	}
+	return false;
+}
+
 static void
 set_group(struct outgoing *o, const char *name, const char *text, size_t len)
 {
@@ -26,6 +38,7 @@ set_group(struct outgoing *o, const char *name, const char *text, size_t len)
 	if (o->tag == NULL)
 		abort();
 	o->asked[FEATURE_TAG] = name;
+	o->wished[FEATURE_TAG] = true;
 }
 
 /* The decoded value, free(); NULL: there is none, or it does not matter. */

@@ -17,6 +17,16 @@ header_text_init(void)
 	g_mime_init();
 }
 
+bool
+header_name_matches(const char *pattern, const char *name)
+{
+	size_t n = strlen(pattern);
+
+	return n > 0 && pattern[n - 1] == '*'
+		   ? strncasecmp(pattern, name, n - 1) == 0
+		   : strcasecmp(pattern, name) == 0;
+}
+
 static bool
 is_blank(char c)
 {

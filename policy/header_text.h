@@ -10,7 +10,12 @@
 #ifndef TXM_POLICY_HEADER_TEXT_H
 #define TXM_POLICY_HEADER_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* True when a header's name is `pattern`, or begins as one that ends with '*'
+ * does; in any case. */
+bool header_name_matches(const char *pattern, const char *name);
 
 /* Once, before any other thread: GMime sets up its tables. */
 void header_text_init(void);

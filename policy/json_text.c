@@ -237,6 +237,12 @@ member(const struct json_object *o, const char *name)
 	return json_object_get((const json_t *)(const void *)o, name);
 }
 
+bool
+json_object_is_null(const struct json_object *o, const char *name)
+{
+	return json_is_null(member(o, name));
+}
+
 struct json_object *
 json_object_read(const char *text, size_t len)
 {
@@ -434,6 +440,24 @@ is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
+/* The value of the member whose name begins at *at or behind, without blanks
+ * around it; *at is behind it then. */
+static void
+next_value(const char *text, size_t len, size_t *at, const char **value_r,
+	   size_t *value_len_r)
+{
+	size_t begin = skip_to(text, len, *at, ":") + 1;
+	size_t end = skip_to(text, len, begin, ",}");
+
+	*at = end + 1;
+	while (is_blank(text[begin]))
+		begin++;
+	while (is_blank(text[end - 1]))
+		end--;
+	*value_r = text + begin;
+	*value_len_r = end - begin;
+}
+
 /* jansson keeps members in their order, and no name is there twice: which one
  * it is says where it is, however its name was escaped. */
 bool
@@ -442,26 +466,43 @@ json_object_member_text(const struct json_object *o, const char *name,
 			size_t *value_len_r)
 {
 	json_t *object = (json_t *)(uintptr_t)o;
-	size_t begin = skip_to(text, len, 0, "{") + 1, end = begin;
+	size_t at = skip_to(text, len, 0, "{") + 1;
 	const char *key;
 	json_t *value;
 
 	json_object_foreach(object, key, value)
 	{
-		begin = skip_to(text, len, begin, ":") + 1;
-		end = skip_to(text, len, begin, ",}");
+		next_value(text, len, &at, value_r, value_len_r);
 		if (strcmp(key, name) == 0)
-			break;
-		begin = end + 1;
+			return true;
 	}
-	if (key == NULL)
-		return false;
-	while (is_blank(text[begin]))
-		begin++;
-	while (is_blank(text[end - 1]))
-		end--;
-	*value_r = text + begin;
-	*value_len_r = end - begin;
+	return false;
+}
+
+bool
+json_object_each(const struct json_object *o, const char *text, size_t len,
+		 json_value_fn *fn, void *arg)
+{
+	json_t *object = (json_t *)(uintptr_t)o;
+	size_t at = skip_to(text, len, 0, "{") + 1;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach(object, key, value)
+	{
+		const char *written;
+		size_t n;
+
+		next_value(text, len, &at, &written, &n);
+		if (json_is_string(value)) {
+			written = json_string_value(value);
+			n = json_string_length(value);
+		} else if (!json_is_number(value) && !json_is_boolean(value)) {
+			written = NULL;
+		}
+		if (!fn(arg, key, written, n))
+			return false;
+	}
 	return true;
 }
 

@@ -70,6 +70,9 @@ enum json_found json_object_truth(const struct json_object *o, const char *name,
 enum json_found json_object_int(const struct json_object *o, const char *name,
 				int64_t *value_r);
 
+/* True when the member is there and null: of another type to all of these. */
+bool json_object_is_null(const struct json_object *o, const char *name);
+
 /* A member that is an object; it lives as long as o does. */
 enum json_found json_object_object(const struct json_object *o,
 				   const char *name,
@@ -101,6 +104,14 @@ enum json_found json_object_array(const struct json_object *o, const char *name,
 bool json_object_member_text(const struct json_object *o, const char *name,
 			     const char *text, size_t len, const char **value_r,
 			     size_t *value_len_r);
+
+/* Calls fn for each member: a string as what it says, numbers and booleans as
+ * they were written in `text`, from which o was read; NULL for all others.
+ * False when fn said so. */
+typedef bool json_value_fn(void *arg, const char *name, const char *value,
+			   size_t len);
+bool json_object_each(const struct json_object *o, const char *text, size_t len,
+		      json_value_fn *fn, void *arg);
 
 /* An array of objects, as json_each(). */
 enum json_found json_object_pairs(const struct json_object *o, const char *name,

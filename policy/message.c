@@ -180,6 +180,12 @@ message_want(struct message *m, unsigned wants)
 	body_want(m->body, wants);
 }
 
+void
+message_need(struct message *m, unsigned needs)
+{
+	body_need(m->body, needs);
+}
+
 bool
 message_body(struct message *m, const char *data, size_t len)
 {

@@ -56,6 +56,9 @@ void message_header(struct message *m, const char *name, const char *value,
 /* What is kept of the body (body_want); before its first byte. */
 void message_want(struct message *m, unsigned wants);
 
+/* What of it is needed (body_need); before message_take_body(). */
+void message_need(struct message *m, unsigned needs);
+
 /* True when no later byte of the body can matter (answer SKIP). */
 bool message_body(struct message *m, const char *data, size_t len);
 

@@ -267,7 +267,8 @@ end_leaf(struct mime *m)
 /* What follows is not looked at when this returns without a new level: bytes
  * up to the next delimiter of a level that is open. */
 static void
-begin_multipart(struct mime *m, struct mime_type *t, bool attachment)
+begin_multipart(struct mime *m, struct mime_type *t, bool attachment,
+		size_t content)
 {
 	m->state = STATE_BETWEEN;
 	if (t->boundary == NULL) {
@@ -288,7 +289,8 @@ begin_multipart(struct mime *m, struct mime_type *t, bool attachment)
 		fail(m, "MIME parts nested deeper than %d", MIME_DEPTH_MAX);
 		return;
 	}
-	mime_levels_push(&m->levels, t, attachment, (unsigned)m->entities);
+	mime_levels_push(&m->levels, t, attachment, (unsigned)m->entities,
+			 m->begin, content);
 }
 
 static void
@@ -310,6 +312,9 @@ begin_leaf(struct mime *m, bool attachment, size_t content)
 		.in_alternative = above->alternative,
 		.alternative = above->alternative_above,
 		.related = above->related,
+		.in_related = above->is_related,
+		.related_above = above->place,
+		.is_signed = above->is_signed,
 		.begin = m->begin,
 		.content = content,
 		.type_field = m->fields[FIELD_TYPE],
@@ -356,7 +361,7 @@ begin_entity(struct mime *m, size_t content)
 		     (disposition != NULL &&
 		      mime_disposition_is_attachment(disposition));
 	if (strcmp(m->type.type, "multipart") == 0) {
-		begin_multipart(m, &m->type, attachment);
+		begin_multipart(m, &m->type, attachment, content);
 		mime_type_clear(&m->type);
 	} else {
 		begin_leaf(m, attachment, content);

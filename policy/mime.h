@@ -45,6 +45,14 @@
  * for the words in their parameters grows with the square. */
 #define MIME_FIELD_MAX 4096
 
+/* A multipart/related: where its header block is in the bytes fed, and what it
+ * holds. */
+struct mime_related {
+	bool is_message; /* it has the message's headers, and no block */
+	size_t begin;
+	size_t content;
+};
+
 enum mime_encoding {
 	MIME_IDENTITY, /* 7bit, 8bit, binary, or none given */
 	MIME_BASE64,
@@ -63,10 +71,13 @@ struct mime_part {
 	bool broken;	/* its header ends at a line that is no header */
 
 	/* Where it stands. */
-	bool related;	      /* below a multipart/related */
-	bool in_alternative;  /* right below a multipart/alternative */
+	bool related;	     /* below a multipart/related */
+	bool in_alternative; /* right below a multipart/alternative */
+	bool in_related;     /* right below this one: */
+	struct mime_related related_above;
 	unsigned alternative; /* the outermost multipart/alternative above
 				 it, a number of its own; 0: none */
+	bool is_signed;	      /* below a multipart/signed */
 	/* In the bytes fed: of its header block (behind the delimiter line),
 	 * and of what it holds. What its data() calls give follows from there
 	 * without a gap. */

@@ -8,10 +8,11 @@
 
 void
 mime_levels_push(struct mime_levels *l, struct mime_type *t, bool attachment,
-		 unsigned number)
+		 unsigned number, size_t begin, size_t content)
 {
 	const struct mime_level *above = mime_levels_top(l);
 	bool alternative = strcmp(t->subtype, "alternative") == 0;
+	bool related = strcmp(t->subtype, "related") == 0;
 	bool outermost = alternative && above->alternative_above == 0;
 
 	l->v[l->depth] = (struct mime_level){
@@ -19,8 +20,12 @@ mime_levels_push(struct mime_levels *l, struct mime_type *t, bool attachment,
 		.len = strlen(t->boundary),
 		.digest = strcmp(t->subtype, "digest") == 0,
 		.attachment = attachment,
-		.related = above->related || strcmp(t->subtype, "related") == 0,
+		.related = above->related || related,
+		.is_related = related,
+		.place = { l->depth == 0, begin, content },
 		.alternative = alternative,
+		.is_signed =
+		    above->is_signed || strcmp(t->subtype, "signed") == 0,
 		.alternative_above =
 		    outermost ? number : above->alternative_above,
 	};

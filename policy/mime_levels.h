@@ -22,7 +22,10 @@ struct mime_level {
 	bool digest;
 	bool attachment;
 	bool related;		    /* it is one, or it is below one */
+	bool is_related;	    /* it is one */
+	struct mime_related place;  /* of any */
 	bool alternative;	    /* it is one */
+	bool is_signed;		    /* it is one, or it is below one */
 	unsigned alternative_above; /* see struct mime_part */
 	bool begun;		    /* a delimiter of it was seen */
 	bool text;		    /* there is text before the first one */
@@ -35,10 +38,11 @@ struct mime_levels {
 	const char *lost; /* see mime_lost() */
 };
 
-/* A multipart begins; takes its boundary. There is room for it. `number` is its
- * own among all multiparts of the message, and not 0. */
+/* A multipart begins, there; takes its boundary. There is room for it. `number`
+ * is its own among all multiparts of the message, and not 0. */
 void mime_levels_push(struct mime_levels *l, struct mime_type *t,
-		      bool attachment, unsigned number);
+		      bool attachment, unsigned number, size_t begin,
+		      size_t content);
 
 /* Ends all that are deeper. */
 void mime_levels_pop(struct mime_levels *l, unsigned depth);

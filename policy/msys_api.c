@@ -56,6 +56,13 @@ refuse_list(const struct reading *r, const char *member)
 		   : refuse_type(r, member, "json array");
 }
 
+/* Serialisers write null for what is absent. */
+static bool
+is_wrong(enum json_found found, const struct json_object *o, const char *name)
+{
+	return found == JSON_OTHER_TYPE && !json_object_is_null(o, name);
+}
+
 static bool
 is_printable(const char *s)
 {
@@ -70,7 +77,7 @@ read_string(const struct reading *r, const struct json_object *o,
 	*value_r = NULL;
 	if (o == NULL)
 		return true;
-	if (json_object_string(o, name, value_r) == JSON_OTHER_TYPE)
+	if (is_wrong(json_object_string(o, name, value_r), o, name))
 		return refuse_type(r, member, "string");
 	if (*value_r != NULL && !is_printable(*value_r))
 		return refuse(r, member, "holds a control character");
@@ -82,16 +89,36 @@ read_string(const struct reading *r, const struct json_object *o,
 /* --- campaign_id, metadata, tags -------------------------------------------
  */
 
+/* With a blank for each control character, and none around it: it may become a
+ * header. free(). */
+static char *
+one_line(const char *s)
+{
+	struct dynbuf line;
+	size_t len, n;
+
+	dynbuf_init(&line, strlen(s));
+	for (; *s != '\0'; s += n) {
+		n = utf8_char_len(s, strlen(s));
+		if (utf8_is_printable(s, n) && (*s != ' ' || line.len > 0))
+			(void)dynbuf_add(&line, s, n);
+		else if (line.len > 0)
+			(void)dynbuf_adds(&line, " ");
+	}
+	while (line.len > 0 && line.data[line.len - 1] == ' ')
+		line.data[--line.len] = '\0';
+	return dynbuf_steal(&line, &len);
+}
+
 static bool
 read_campaign(const struct msys_api *api)
 {
 	struct outgoing *o = api->r->outgoing;
-	const char *id;
+	const char *id = "";
 
-	if (!read_string(api->r, api->root, "campaign_id", "campaign_id", &id))
-		return false;
-	if (id == NULL)
-		return true;
+	if (is_wrong(json_object_string(api->root, "campaign_id", &id),
+		     api->root, "campaign_id"))
+		return refuse_type(api->r, "campaign_id", "string");
 	if (strlen(id) > MSYS_API_CAMPAIGN_MAX) {
 		smtp_reply_set(api->r->refusal, 550, "5.6.0",
 			       "smtpapi_campaign_id context is limited to %d "
@@ -99,7 +126,12 @@ read_campaign(const struct msys_api *api)
 			       MSYS_API_CAMPAIGN_MAX);
 		return false;
 	}
-	o->tag = standard_copy(id);
+	o->tag = one_line(id);
+	if (*o->tag == '\0') {
+		free(o->tag);
+		o->tag = NULL;
+		return true;
+	}
 	o->asked[FEATURE_TAG] = OF("campaign_id");
 	return true;
 }
@@ -112,8 +144,8 @@ read_metadata(const struct msys_api *api)
 	const char *text;
 	size_t len;
 
-	if (json_object_object(api->root, "metadata", &metadata) ==
-	    JSON_OTHER_TYPE)
+	if (is_wrong(json_object_object(api->root, "metadata", &metadata),
+		     api->root, "metadata"))
 		return refuse_type(api->r, "metadata", "json object");
 	if (metadata == NULL || json_object_has_only(metadata, NULL, 0) ||
 	    !json_object_member_text(api->root, "metadata", api->text, api->len,
@@ -159,8 +191,8 @@ read_tags(const struct msys_api *api)
 
 	/* What was written "\n" may be "\u000a" then. */
 	dynbuf_init(&t.json, 6 * MESSAGE_HEADER_MAX);
-	if (json_object_array(api->root, "tags", add_tag, &t) ==
-	    JSON_OTHER_TYPE) {
+	if (is_wrong(json_object_array(api->root, "tags", add_tag, &t),
+		     api->root, "tags")) {
 		dynbuf_clear(&t.json);
 		return refuse_list(api->r, "tags");
 	}
@@ -202,8 +234,8 @@ read_switch(const struct msys_api *api, size_t i)
 	bool on = false;
 
 	if (api->options != NULL &&
-	    json_object_truth(api->options, switches[i].name, &on) ==
-		JSON_OTHER_TYPE) {
+	    is_wrong(json_object_truth(api->options, switches[i].name, &on),
+		     api->options, switches[i].name)) {
 		smtp_reply_set(api->r->refusal, 550, "5.6.0",
 			       "%s must be of type 'boolean'",
 			       switches[i].member);
@@ -273,8 +305,8 @@ static bool
 read_options(struct msys_api *api)
 {
 	if (api->root != NULL &&
-	    json_object_object(api->root, "options", &api->options) ==
-		JSON_OTHER_TYPE)
+	    is_wrong(json_object_object(api->root, "options", &api->options),
+		     api->root, "options"))
 		return refuse_type(api->r, "options", "json object");
 	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
 		if (!read_switch(api, i))
@@ -386,7 +418,7 @@ read_copy(struct copies *c, const char *s, const struct json_object *item)
 	    json_object_string(item, "email", &email) != JSON_FOUND)
 		return refuse_type(c->r, place(c, ".email", at), "string");
 	if (item != NULL &&
-	    json_object_string(item, "name", &name) == JSON_OTHER_TYPE)
+	    is_wrong(json_object_string(item, "name", &name), item, "name"))
 		return refuse_type(c->r, place(c, ".name", at), "string");
 	if (!is_address(email))
 		return refuse(c->r, place(c, item ? ".email" : "", at),
@@ -422,8 +454,9 @@ read_lists(struct copies *c, const struct json_object *root)
 	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
 		c->list = &lists[i];
 		c->i = 0;
-		if (json_object_array(root, lists[i].name, add_copy, c) ==
-		    JSON_OTHER_TYPE)
+		if (is_wrong(
+			json_object_array(root, lists[i].name, add_copy, c),
+			root, lists[i].name))
 			return refuse_list(c->r, lists[i].name);
 	}
 	return true;
@@ -461,8 +494,11 @@ read_copies(const struct msys_api *api)
 		(void)add_to_set(c.get_it, o->recipients[i].email);
 	ok = read_cc_header(&c) &&
 	     (api->root == NULL || read_lists(&c, api->root));
-	if (ok && c.cc.n > 0)
+	if (ok && c.cc.n > 0) {
 		o->cc = mailbox_list_text(&c.cc);
+		o->asked[FEATURE_SHOWN] =
+		    message_find(api->r->message, "Cc") ? "Cc" : OF("cc");
+	}
 	mailbox_list_clear(&c.cc);
 	g_hash_table_unref(c.get_it);
 	g_hash_table_unref(c.shown);

@@ -4,8 +4,9 @@
  *
  * Strict JSON, as documented, with SparkPost's own words where they are known
  * and the like of them where they are not. Members that are not documented are
- * skipped, and so is substitution_data. A name that is there twice is refused:
- * which of the two counts nobody says. Thread-safe; no state.
+ * skipped, and so are substitution_data and whatever is null. A name that is
+ * there twice is refused: which of the two counts nobody says. Thread-safe; no
+ * state.
  */
 #ifndef TXM_POLICY_MSYS_API_H
 #define TXM_POLICY_MSYS_API_H

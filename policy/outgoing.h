@@ -11,6 +11,7 @@
 #ifndef TXM_POLICY_OUTGOING_H
 #define TXM_POLICY_OUTGOING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "body.h"
@@ -50,9 +51,9 @@ struct outgoing {
 	char *from_name; /* "" when there is none */
 	char *from_email;
 	char *return_path; /* envelope sender; "" is the null sender */
-	char *subject;
-	char *reply_to;
-	char *to;	  /* the header, decoded: what the reader sees */
+	char *subject;	   /* "" when the header is empty */
+	char *reply_to;	   /* mailboxes, as mailbox_list_text */
+	char *to;	   /* what the reader sees: also mailbox_list_text */
 	char *cc;	  /* the same; with the CC recipients of this message */
 	char *message_id; /* with its brackets, as the client sent it */
 	char *tag;	  /* the one name for reports: tag, group, campaign */
@@ -78,6 +79,7 @@ struct outgoing {
 	size_t html_len;
 	char *text;
 	size_t text_len;
+	bool html_is_signed; /* below a multipart/signed */
 	bool text_is_made;   /* of the HTML: the client sent none */
 	bool text_is_flowed; /* its line breaks may be soft (RFC 3676); no HTML
 			      */
@@ -88,6 +90,9 @@ struct outgoing {
 
 	/* Which header asks for it (static); NULL: nobody does. */
 	const char *asked[FEATURES];
+	/* It does not insist: a default of the provider, or a header for
+	 * another one. Nothing is refused for that. */
+	bool wished[FEATURES];
 };
 
 struct outgoing *outgoing_new(void);

@@ -30,7 +30,7 @@ struct outgoing;
 #define PLAN_CONTENT_LEN 32
 /* To be raised when the same body comes to other bytes than before (charsets,
  * text as HTML): then `content` of older plans is not looked at. */
-#define PLAN_BODY_VERSION 2
+#define PLAN_BODY_VERSION 3
 #define PLAN_QUEUE_ID_MAX 64
 #define PLAN_NAME_MAX 64
 #define PLAN_KEY_MAX 256

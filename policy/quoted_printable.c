@@ -91,16 +91,24 @@ line_end(const char *s, size_t len)
 	return *s == '\r' && len > 1 && s[1] == '\n' ? 2 : 0;
 }
 
-/* Written to dst; how many bytes. A blank at a line's end may be lost on the
- * way, so it is an escape there. */
+/* A blank at a line's end may be lost on the way. */
+static bool
+is_plain(char c, bool at_end)
+{
+	unsigned char byte = (unsigned char)c;
+
+	return (byte > ' ' && byte < 0x7f && byte != '=') ||
+	       ((byte == ' ' || byte == '\t') && !at_end);
+}
+
+/* Written to dst; how many bytes. */
 static size_t
-encode_byte(char c, bool at_end, char *dst)
+encode_byte(char c, bool plain, char *dst)
 {
 	static const char digits[] = "0123456789ABCDEF";
 	unsigned char byte = (unsigned char)c;
 
-	if ((byte > ' ' && byte < 0x7f && byte != '=') ||
-	    ((byte == ' ' || byte == '\t') && !at_end)) {
+	if (plain) {
 		dst[0] = c;
 		return 1;
 	}
@@ -114,6 +122,13 @@ encode_byte(char c, bool at_end, char *dst)
  * for all of a text, so that what is promised there is kept. */
 #define LINE_ROOM(len) ((len)*3 / 25 * 26 + 28)
 
+/* It may go into a message of somebody else's boundaries. */
+static bool
+is_delimiter(const char *s, size_t len)
+{
+	return len > 1 && s[0] == '-' && s[1] == '-';
+}
+
 /* One line, in LINE_ROOM(len) bytes; where it ends. */
 static char *
 encode_line(const char *text, size_t len, char *dst)
@@ -121,15 +136,17 @@ encode_line(const char *text, size_t len, char *dst)
 	size_t column = 0;
 
 	for (size_t i = 0; i < len; i++) {
-		char code[3];
-		size_t n = encode_byte(text[i], i + 1 == len, code);
+		bool plain = is_plain(text[i], i + 1 == len);
+		size_t n = plain ? 1 : 3;
 
 		if (column + n + (i + 1 < len) > COLUMNS) {
 			memcpy(dst, "=\r\n", 3);
 			dst += 3;
 			column = 0;
 		}
-		memcpy(dst, code, n);
+		if (column == 0 && is_delimiter(text + i, len - i))
+			plain = false;
+		n = encode_byte(text[i], plain, dst);
 		dst += n;
 		column += n;
 	}

@@ -32,8 +32,9 @@ size_t quoted_printable_decode(struct quoted_printable *q, const char *data,
 #define QUOTED_PRINTABLE_MAX(len) ((len)*3 / 25 * 26 + 80)
 
 /* Appends text, encoded: line ends (LF or CRLF) become CRLF, and one is added
- * where the last is missing; no line is longer than 76, and none ends with a
- * blank. False when out is full. */
+ * where the last is missing; no line is longer than 76, none ends with a blank,
+ * and none begins with "--": whatever the boundaries around it are, it is none.
+ * False when out is full. */
 bool quoted_printable_encode(struct dynbuf *out, const char *text, size_t len);
 
 #endif

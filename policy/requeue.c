@@ -176,12 +176,7 @@ static bool
 is_stripped(const struct route *route, const char *name)
 {
 	for (size_t i = 0; i < route->n_strip; i++) {
-		const char *strip = route->strip[i];
-		size_t len = strlen(strip);
-
-		if (strcasecmp(strip, name) == 0 ||
-		    (len > 0 && strip[len - 1] == '*' &&
-		     strncasecmp(strip, name, len - 1) == 0))
+		if (header_name_matches(route->strip[i], name))
 			return true;
 	}
 	return false;
@@ -202,6 +197,10 @@ leaves(const void *arg, const char *name, unsigned nth)
 	    (nth > 1 && is_one_of(name, single_headers)) ||
 	    is_stripped(l->outgoing->route, name) ||
 	    is_of_route(l->outgoing->route, name))
+		return false;
+	/* A wrong one is worse than none. */
+	if (l->change != REQUEUE_STAYS &&
+	    strcasecmp(name, "DKIM-Signature") == 0)
 		return false;
 	if (has_prefix(name, "Content-"))
 		return l->change != REQUEUE_LEAF ||
@@ -273,36 +272,6 @@ refuse(const struct leaving *l, enum feature f, const char *what)
 	return false;
 }
 
-/* Of the header for all, when somebody is added to it. What cannot be read as
- * one is made anew of whom it is for. */
-static bool
-show_cc(const struct leaving *l)
-{
-	const struct outgoing *o = l->outgoing;
-	const char *shown = o->cc != NULL ? o->cc : "";
-	struct mailbox_list list = { 0 };
-	enum address_result read =
-	    mailbox_list_parse(shown, strlen(shown), &list);
-	struct address_lines cc;
-	bool fits;
-
-	address_lines_begin(&cc, "Cc");
-	for (size_t i = 0; read == ADDRESS_OK && i < list.n; i++)
-		address_lines_add(&cc, list.v[i].name, list.v[i].addr);
-	for (size_t i = 0; list.n == 0 && i < o->n_recipients; i++) {
-		if (o->recipients[i].kind == OUTGOING_CC)
-			address_lines_add(&cc, o->recipients[i].name,
-					  o->recipients[i].email);
-	}
-	mailbox_list_clear(&list);
-	fits = read != ADDRESS_TOO_MANY && !cc.text.overflow;
-	if (fits)
-		set_header(l, "Cc", dynbuf_str(&cc.text));
-	dynbuf_clear(&cc.text);
-	return fits || refuse(l, FEATURE_CC,
-			      "the names of all would be too long a header");
-}
-
 static bool
 has_kind(const struct outgoing *o, enum outgoing_kind kind)
 {
@@ -311,6 +280,81 @@ has_kind(const struct outgoing *o, enum outgoing_kind kind)
 			return true;
 	}
 	return false;
+}
+
+/* Of one mailbox of a list as mailbox_list_text() writes it. */
+static size_t
+mailbox_len(const char *s)
+{
+	bool quoted = false;
+	size_t n = 0;
+
+	for (; s[n] != '\0' && (quoted || s[n] != ','); n++) {
+		if (s[n] == '"')
+			quoted = !quoted;
+		else if (s[n] == '\\' && s[n + 1] != '\0')
+			n++;
+	}
+	return n;
+}
+
+/* One by one: there may be more commas in the names than a list may have. */
+static bool
+add_shown(struct address_lines *cc, const char *shown)
+{
+	while (*shown != '\0') {
+		size_t n = mailbox_len(shown);
+		struct mailbox_list list;
+
+		if (mailbox_list_parse(shown, n, &list) != ADDRESS_OK)
+			return false;
+		for (size_t i = 0; i < list.n; i++)
+			address_lines_add(cc, list.v[i].name, list.v[i].addr);
+		mailbox_list_clear(&list);
+		shown += n;
+		shown += strspn(shown, ", ");
+	}
+	return true;
+}
+
+/* Of the header for all, when somebody is added to it. What cannot be read as
+ * one is made anew of whom it is for. */
+char *
+requeue_cc(const struct outgoing *o)
+{
+	struct address_lines cc;
+	char *value = NULL;
+	bool fits, is_new;
+	size_t len;
+
+	if (!has_kind(o, OUTGOING_CC))
+		return NULL;
+	address_lines_begin(&cc, "Cc");
+	fits = add_shown(&cc, o->cc != NULL ? o->cc : "");
+	is_new = cc.text.len == 0;
+	for (size_t i = 0; is_new && i < o->n_recipients; i++) {
+		if (o->recipients[i].kind == OUTGOING_CC)
+			address_lines_add(&cc, o->recipients[i].name,
+					  o->recipients[i].email);
+	}
+	if (fits && !cc.text.overflow)
+		value = dynbuf_steal(&cc.text, &len);
+	dynbuf_clear(&cc.text);
+	return value;
+}
+
+static bool
+show_cc(const struct leaving *l)
+{
+	char *made = l->as->cc == NULL ? requeue_cc(l->outgoing) : NULL;
+	const char *cc = made != NULL ? made : l->as->cc;
+
+	if (cc == NULL)
+		return refuse(l, FEATURE_CC,
+			      "the names of all would be too long a header");
+	set_header(l, "Cc", cc);
+	free(made);
+	return true;
 }
 
 static bool
@@ -413,7 +457,7 @@ add_of_route(const struct leaving *l)
 bool
 requeue_is_tracked(const struct outgoing *o)
 {
-	return o->route->tracks && o->html != NULL &&
+	return o->route->tracks && o->html != NULL && !o->html_is_signed &&
 	       (o->open_tracking == SWITCH_ON ||
 		o->click_tracking == SWITCH_ON);
 }
@@ -463,12 +507,12 @@ set_body(const struct leaving *l)
 	l->edits->body = body.data;
 	l->edits->body_len = body.len;
 	l->edits->new_body = true;
-	if (l->change == REQUEUE_PART)
-		return true;
-	if (!has(l, "MIME-Version"))
+	if (l->change == REQUEUE_LEAF && !has(l, "MIME-Version"))
 		edits_add(l->edits, "MIME-Version", "1.0");
-	set_header(l, "Content-Type", body.type);
-	set_header(l, "Content-Transfer-Encoding", body.encoding);
+	if (body.type != NULL)
+		set_header(l, "Content-Type", body.type);
+	if (body.encoding != NULL)
+		set_header(l, "Content-Transfer-Encoding", body.encoding);
 	free(body.type);
 	return true;
 }
@@ -503,6 +547,20 @@ copy(const char *s)
 	return c;
 }
 
+/* Copies are made of the bytes that were kept. */
+static bool
+can_be_copied(const struct leaving *l)
+{
+	if (!requeue_needs_copies(l->outgoing) || l->change == REQUEUE_LEAF ||
+	    message_bytes(l->message) <= BODY_RAW_MAX)
+		return true;
+	smtp_reply_set(l->refusal, 552, "5.3.4",
+		       "The message is larger than %d bytes, and each "
+		       "recipient must get a copy of his own",
+		       BODY_RAW_MAX);
+	return false;
+}
+
 bool
 requeue_to_transport(const struct message *m, const struct dialect *d,
 		     const struct outgoing *o, const struct requeue_as *as,
@@ -518,6 +576,8 @@ requeue_to_transport(const struct message *m, const struct dialect *d,
 		.refusal = refusal,
 	};
 
+	if (!can_be_copied(&l))
+		return false;
 	delete_others(m, leaves, &l, e);
 	if (d->completes_to)
 		complete_to(&l);

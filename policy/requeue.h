@@ -14,7 +14,8 @@
  * may be there once only the first does. A missing Date or Message-ID is added.
  * What is a provider's part otherwise is done here: links and opens are
  * tracked, HTML gets its text part, tag, labels and metadata are headers for
- * the next hop. Of the body only the HTML part changes, and only then.
+ * the next hop. Of the body only the HTML part changes, and only then; a
+ * DKIM-Signature goes with that. Nothing below a multipart/signed does.
  *
  * One message for all recipients, or a copy for each (requeue_needs_copies):
  * whoever is not in the client's envelope gets one of his own, and so does
@@ -61,6 +62,8 @@ struct requeue_as {
 	const char *token;
 	/* Seconds of the real-time clock, for a Date when it has none. */
 	int64_t now;
+	/* What requeue_cc() says; NULL: it is asked for this one. */
+	const char *cc;
 	/* When requeue_is_tracked(): whose opens and clicks they are. */
 	const struct tracking *tracking;
 };
@@ -75,6 +78,10 @@ bool requeue_to_transport(const struct message *m, const struct dialect *d,
 /* Of a message for o->route, which is a transport. */
 bool requeue_needs_copies(const struct outgoing *o);
 bool requeue_is_tracked(const struct outgoing *o);
+
+/* The Cc header that every copy shows, for who makes many: it is made of all
+ * names. free(). NULL: there are no CC recipients, or it is too long. */
+char *requeue_cc(const struct outgoing *o);
 
 /* By whose id the links of a recipient's copy are signed: his own, or for an
  * ARCHIVE copy that of the first recipient of the envelope. */

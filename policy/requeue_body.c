@@ -29,7 +29,7 @@ requeue_change(const struct message *m, const struct dialect *d,
 		return tracked || !body_is_whole(b) ? REQUEUE_LEAF
 						    : REQUEUE_STAYS;
 	if (o->html == NULL || (!tracked && !o->text_is_made) ||
-	    !body_place(b, &place))
+	    !body_place(b, &place) || place.is_signed)
 		return REQUEUE_STAYS;
 	return place.is_message ? REQUEUE_LEAF : REQUEUE_PART;
 }
@@ -52,7 +52,7 @@ write_part(const struct message *m, const struct compose_parts *p,
 	const char *raw = body_raw(b, &len);
 
 	dynbuf_init(out, len + compose_room(p));
-	return body_place(b, &place) && place.end <= len &&
+	return raw != NULL && body_place(b, &place) && place.end <= len &&
 	       compose_body(out, raw, len, &place, p);
 }
 
@@ -65,6 +65,33 @@ track(const struct outgoing *o, const struct requeue_as *as, struct dynbuf *out)
 				o->click_tracking == SWITCH_ON);
 }
 
+static void
+refuse_unkept(const struct message *m, struct smtp_reply *refusal)
+{
+	size_t len;
+
+	if (body_raw(message_body_state(m), &len) == NULL)
+		smtp_reply_set(refusal, 552, "5.3.4",
+			       "The message is larger than %d bytes, and its "
+			       "HTML part must change",
+			       BODY_RAW_MAX);
+	else
+		smtp_reply_set(refusal, 451, "4.3.0",
+			       "The relay has not kept the message's body");
+}
+
+/* Of the message that is a multipart/related. */
+static char *
+related_type(const struct message *m, const struct compose_parts *p)
+{
+	const struct message_header *h = message_find(m, "Content-Type");
+	struct body_place place;
+
+	if (h == NULL || !body_place(message_body_state(m), &place))
+		return NULL;
+	return compose_related_type(h->value, h->value_len, &place, p);
+}
+
 static bool
 write_body(const struct message *m, const struct compose_parts *p,
 	   enum requeue_change change, struct requeue_body *body_r,
@@ -75,13 +102,12 @@ write_body(const struct message *m, const struct compose_parts *p,
 
 	if (!(is_leaf ? write_leaf(p, &out) : write_part(m, p, &out))) {
 		dynbuf_clear(&out);
-		smtp_reply_set(refusal, 451, "4.3.0",
-			       "The relay has not kept the message's body");
+		refuse_unkept(m, refusal);
 		return false;
 	}
 	*body_r = (struct requeue_body){
-		.type = is_leaf ? compose_type(p) : NULL,
-		.encoding = compose_encoding(p),
+		.type = is_leaf ? compose_type(p) : related_type(m, p),
+		.encoding = is_leaf ? compose_encoding(p) : NULL,
 	};
 	body_r->data = dynbuf_steal(&out, &body_r->len);
 	return true;

@@ -30,7 +30,7 @@ enum requeue_change requeue_change(const struct message *m,
 struct requeue_body {
 	char *data; /* CRLF line ends; free() */
 	size_t len;
-	/* LEAF: of the message's headers. */
+	/* Of the message's headers; NULL: it stays. */
 	char *type; /* free() */
 	const char *encoding;
 };

@@ -112,31 +112,91 @@ standard_to(struct reading *r, const char *name, const char *value, size_t len)
 
 static bool
 show(struct reading *r, const char *name, const char *value, size_t len,
-     char **at)
+     struct mailbox_list *list, char **at)
 {
-	struct mailbox_list list;
-
-	if (!parse_list(r, name, value, len, &list))
+	if (!parse_list(r, name, value, len, list))
 		return false;
-	if (list.n > 0)
-		*at = mailbox_list_text(&list);
-	mailbox_list_clear(&list);
+	if (list->n > 0)
+		*at = mailbox_list_text(list);
 	return true;
+}
+
+/* Who is alone in it sees himself anyway, and so does whom it gives a name. */
+static bool
+names_another(const struct mailbox_list *to, const struct outgoing *o)
+{
+	const char *addr = to->n > 0 ? to->v[0].addr : "";
+
+	if (o->n_recipients != 1 || to->n != 1)
+		return to->n > 0;
+	return strchr(addr, '@') != NULL &&
+	       strcasecmp(addr, o->recipients[0].email) != 0;
 }
 
 bool
 standard_to_shown(struct reading *r, const char *name, const char *value,
 		  size_t len)
 {
-	return show(r, name, value, len, &r->outgoing->to) &&
-	       standard_to(r, name, value, len);
+	struct outgoing *o = r->outgoing;
+	struct mailbox_list list;
+
+	if (!show(r, name, value, len, &list, &o->to))
+		return false;
+	add_recipients(r, &list, value, len);
+	if (names_another(&list, o))
+		o->asked[FEATURE_SHOWN] = name;
+	mailbox_list_clear(&list);
+	return true;
 }
 
 bool
 standard_cc_shown(struct reading *r, const char *name, const char *value,
 		  size_t len)
 {
-	return show(r, name, value, len, &r->outgoing->cc);
+	struct outgoing *o = r->outgoing;
+	struct mailbox_list list;
+
+	if (!show(r, name, value, len, &list, &o->cc))
+		return false;
+	if (list.n > 0)
+		o->asked[FEATURE_SHOWN] = name;
+	mailbox_list_clear(&list);
+	return true;
+}
+
+/* The mailboxes of a header as text, free(). NULL: it has none, or something
+ * that is none, or holds a control character. */
+static char *
+mailboxes_text(const char *value, size_t len)
+{
+	struct mailbox_list list;
+	char *text = NULL;
+	bool good = mailbox_list_parse(value, len, &list) == ADDRESS_OK;
+
+	for (size_t i = 0; i < list.n; i++)
+		good = good && strchr(list.v[i].addr, '@') != NULL;
+	if (good && list.n > 0)
+		text = mailbox_list_text(&list);
+	mailbox_list_clear(&list);
+	return text;
+}
+
+bool
+standard_reply_to(struct reading *r, const char *name, const char *value,
+		  size_t len)
+{
+	char *text;
+
+	if (value == NULL)
+		return true;
+	text = mailboxes_text(value, len);
+	if (text == NULL && header_text(value, len, &text) != HEADER_TEXT_OK)
+		return standard_refuse(r, name, "holds a control character");
+	if (*text != '\0')
+		r->outgoing->reply_to = text;
+	else
+		free(text);
+	return true;
 }
 
 /* --- text ----------------------------------------------------------------- */
@@ -146,18 +206,9 @@ standard_subject(struct reading *r, const char *name, const char *value,
 		 size_t len)
 {
 	(void)name;
-	if (value != NULL && len > 0)
+	(void)len;
+	if (value != NULL)
 		r->outgoing->subject = standard_copy(value);
-	return true;
-}
-
-bool
-standard_reply_to(struct reading *r, const char *name, const char *value,
-		  size_t len)
-{
-	(void)name;
-	if (value != NULL && len > 0)
-		r->outgoing->reply_to = standard_copy(value);
 	return true;
 }
 
@@ -220,28 +271,67 @@ static const char *const left_out[] = {
 	"X-Txmilter-*", "Received-SPF", NULL,
 };
 
-static bool
-is_left_out(const char *name)
-{
-	for (const char *const *p = left_out; *p != NULL; p++) {
-		size_t n = strlen(*p);
+/* Of addresses, and so to be read as such: a comma in an encoded name stays in
+ * it. The first of each only, for reading them may take long
+ * (ADDRESS_LIST_MAX). */
+static const char *const of_addresses[] = {
+	"Sender",
+	"Resent-From",
+	"Resent-Sender",
+	"Resent-To",
+	"Resent-Cc",
+	"Resent-Reply-To",
+	"Errors-To",
+	"Disposition-Notification-To",
+	"Return-Receipt-To",
+	NULL,
+};
 
-		if ((*p)[n - 1] == '*' ? strncasecmp(*p, name, n - 1) == 0
-				       : strcasecmp(*p, name) == 0)
+static bool
+is_one_of(const char *const *patterns, const char *name)
+{
+	for (; *patterns != NULL; patterns++) {
+		if (header_name_matches(*patterns, name))
 			return true;
 	}
 	return false;
 }
 
-static void
-add_other(struct outgoing *o, const struct message_header *h)
+/* What is no text once it is decoded may be some before: free(). NULL: it is
+ * none. */
+static char *
+raw_text(const struct message_header *h)
 {
-	char *text;
+	size_t len;
+	char *text = header_unfold(h->value, h->value_len, &len);
 
-	if (header_text(h->value, h->value_len, &text) != HEADER_TEXT_OK)
-		return;
+	if (memchr(text, '\0', len) == NULL &&
+	    utf8_valid_prefix(text, len) == len && utf8_is_printable(text, len))
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* False: it has no text, or a name that is a template to some. */
+static bool
+add_other(struct outgoing *o, const struct message *m,
+	  const struct message_header *h)
+{
+	char *text = NULL;
+
+	if (h->name[strcspn(h->name, "{}")] != '\0')
+		return false;
+	if (is_one_of(of_addresses, h->name) && message_find(m, h->name) == h)
+		text = mailboxes_text(h->value, h->value_len);
+	if (text == NULL)
+		(void)header_text(h->value, h->value_len, &text);
+	if (text == NULL)
+		text = raw_text(h);
+	if (text == NULL)
+		return false;
 	outgoing_add_header(o, h->name, text);
 	free(text);
+	return true;
 }
 
 void
@@ -253,12 +343,13 @@ standard_other_headers(struct reading *r, const struct dialect *d)
 	for (size_t i = 0; i < message_n_headers(m); i++) {
 		const struct message_header *h = message_header_at(m, i);
 
-		if (dialect_rule(d, h->name) == NULL &&
-		    !dialect_is_control(h->name) && !is_left_out(h->name))
-			add_other(o, h);
+		if (dialect_rule(d, h->name) != NULL ||
+		    dialect_is_control(h->name) || is_one_of(left_out, h->name))
+			continue;
+		o->asked[add_other(o, m, h) ? FEATURE_HEADERS
+					    : FEATURE_ODD_HEADERS] =
+		    "Other headers";
 	}
-	if (o->n_headers > 0)
-		o->asked[FEATURE_HEADERS] = "Other headers";
 }
 
 /* --- the body ------------------------------------------------------------- */
@@ -292,6 +383,7 @@ standard_body(struct reading *r, struct message *m)
 	case BODY_HTML:
 		o->html = body;
 		o->html_len = len;
+		o->html_is_signed = body_is_signed(b);
 		o->text = body_take_text(b, &o->text_len);
 		break;
 	case BODY_TEXT:

@@ -30,18 +30,23 @@ bool standard_from(struct reading *r, const char *name, const char *value,
 /* RAW. The envelope's recipients, and what To calls them. */
 bool standard_to(struct reading *r, const char *name, const char *value,
 		 size_t len);
-/* The same, and the header itself for the reader (outgoing's to). */
+/* The same, and the header itself for the reader (outgoing's to).
+ * FEATURE_SHOWN is asked for when it names anybody but the one recipient. */
 bool standard_to_shown(struct reading *r, const char *name, const char *value,
 		       size_t len);
-/* RAW. For the reader; it makes nobody a recipient. */
+/* RAW. For the reader; it makes nobody a recipient, and asks for
+ * FEATURE_SHOWN. */
 bool standard_cc_shown(struct reading *r, const char *name, const char *value,
 		       size_t len);
 
-/* DECODED. */
-bool standard_subject(struct reading *r, const char *name, const char *value,
-		      size_t len);
+/* RAW. As it is to be read (mailbox_list_text), so that a comma in an encoded
+ * name stays in it; one without any mailbox is its decoded text. */
 bool standard_reply_to(struct reading *r, const char *name, const char *value,
 		       size_t len);
+
+/* DECODED. One that is empty is there. */
+bool standard_subject(struct reading *r, const char *name, const char *value,
+		      size_t len);
 
 /* RAW. One that is no text is as good as none: it refuses nothing. */
 bool standard_message_id(struct reading *r, const char *name, const char *value,
@@ -57,8 +62,10 @@ bool standard_route(struct reading *r);
 
 /* All headers without a rule in d, the dialect, that are no control headers,
  * none of MIME and none of the transport (Received, Return-Path, Bcc, DKIM,
- * ...). Decoded; one that cannot be is left out. FEATURE_HEADERS is asked for
- * by the first. */
+ * ...). Decoded; one that cannot be, as it came, when that is text. Those of
+ * addresses as mailbox_list_text, the first of each name. What is no text, and
+ * what has curly braces in its name, is left out, and asks for
+ * FEATURE_ODD_HEADERS; the others for FEATURE_HEADERS. */
 void standard_other_headers(struct reading *r, const struct dialect *d);
 
 /* For a dialect's `body`: takes what the message has into outgoing, and says

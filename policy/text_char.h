@@ -13,8 +13,8 @@
 /* White space, of any width but none; those that do not break a line, too. */
 bool text_char_is_blank(uint32_t c);
 
-/* Controls, and what has no width: also what templates fill the preview of a
- * mailbox with. Not those that join. */
+/* Controls, of the writing's direction, too, and what has no width: also what
+ * templates fill the preview of a mailbox with. Not those that join. */
 bool text_char_is_invisible(uint32_t c);
 
 /* Zero width (non-)joiners: between letters of some scripts, and in emoji,

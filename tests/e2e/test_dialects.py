@@ -210,7 +210,7 @@ AUTO = [
     ("emaildelivery", [("X-Transactional-Tag", "t")]),
     ("flexmail", [("X-Flexmail-Tag", "t")]),
     ("campaignmonitor", [("X-Cmail-GroupName", "t")]),
-    ("campaignmonitor", [("X-Mailgun-Tag", "t")]),
+    ("sparkpost", [("X-Mailgun-Tag", "t")]),
     ("sparkpost", [("X-MSYS-API", '{"campaign_id":"t"}')]),
     ("sparkpost", [("X-MSYS-API", "{}"), ("X-SMTPAPI", "{}")]),
     ("sparkpost", []),

@@ -233,7 +233,8 @@ make_copy(const struct message *m, const struct outgoing *o, size_t recipient,
 static void
 make_copies(const struct message *m, struct outgoing *o, unsigned flags)
 {
-	bool made = (flags & 1) != 0 && o->html != NULL && o->text == NULL;
+	bool made = (flags & 1) != 0 && o->html != NULL && o->text == NULL &&
+		    !o->html_is_signed;
 	bool tracked = (flags & 2) == 0 && requeue_is_tracked(o);
 
 	if (made) {

@@ -299,8 +299,8 @@ check_request(const struct outgoing *o, size_t i)
 	json_error_t e;
 
 	dynbuf_init(&text, API_REQUEST_MAX);
-	assert(api_emaildelivery.recipient_piece(NULL, o,
-		&o->recipients[i], &text));
+	assert(api_emaildelivery.recipient_piece(NULL, o, &o->recipients[i],
+						 &text));
 	assert(api_emaildelivery.shared_piece(NULL, o, &text));
 	root = json_loadb(text.data, text.len, JSON_DECODE_INT_AS_REAL, &e);
 	assert(json_is_object(root));
@@ -448,10 +448,10 @@ keep(struct kept *k, struct body *b)
 	assert(k->has_place == (k->kind != BODY_NONE));
 }
 
-/* Reads `body` below the input's own header. */
+/* Reads `body` below the input's own header; `more` is read and not needed. */
 static void
 read_body(const char *header, size_t header_len, const char *body, size_t len,
-	  unsigned wants, size_t step, struct kept *k)
+	  unsigned wants, unsigned more, size_t step, struct kept *k)
 {
 	struct body *b = body_new();
 	struct field f;
@@ -465,7 +465,7 @@ read_body(const char *header, size_t header_len, const char *body, size_t len,
 		body_header(b, name, f.value, f.value_len);
 		free(name);
 	}
-	body_want(b, wants);
+	body_want(b, wants | more);
 	for (size_t at = 0; at < len; at += n) {
 		char *piece;
 
@@ -475,6 +475,7 @@ read_body(const char *header, size_t header_len, const char *body, size_t len,
 		(void)body_feed(b, piece, n);
 		free(piece);
 	}
+	body_need(b, wants);
 	keep(k, b);
 	body_free(&b);
 }
@@ -526,7 +527,7 @@ check_splice(const char *header, size_t header_len, const char *body,
 		return;
 	assert(dynbuf_add(&text, body, p->begin) && dynbuf_adds(&text, with) &&
 	       dynbuf_add(&text, body + p->end, len - p->end));
-	read_body(header, header_len, text.data, text.len, wants, len + 100,
+	read_body(header, header_len, text.data, text.len, wants, 0, len + 100,
 		  &other);
 	assert(other.error == NULL && other.kind == BODY_HTML);
 	assert(strcmp(dynbuf_str(&other.body), "body 3\nNEW") == 0);
@@ -551,11 +552,18 @@ check_body(const char *data, size_t size)
 		at++;
 	if (at < size && data[at] == '\n')
 		at++;
-	read_body(data, header_len, data + at, size - at, wants, size + 1,
+	read_body(data, header_len, data + at, size - at, wants, 0, size + 1,
 		  &whole);
 	for (size_t i = 0; i < 2 && (i == 0 || size <= SINGLE_MAX); i++) {
-		read_body(data, header_len, data + at, size - at, wants,
+		read_body(data, header_len, data + at, size - at, wants, 0,
 			  steps[i], &other);
+		check_same_kept(&whole, &other);
+		kept_clear(&other);
+	}
+	if ((wants & ~(unsigned)BODY_WANT_TEXT) == 0) {
+		read_body(data, header_len, data + at, size - at, wants, 15,
+			  size + 1, &other);
+		dynbuf_truncate(&other.raw, 0);
 		check_same_kept(&whole, &other);
 		kept_clear(&other);
 	}

@@ -120,8 +120,9 @@ add_strings(struct dynbuf *out, const struct outgoing *o)
 			 states[outgoing_switch_is(o, i)]);
 	for (int f = 0; f < FEATURES; f++) {
 		if (o->asked[f] != NULL)
-			dynbuf_addf(out, "asks for %s: %s\n", feature_names[f],
-				    o->asked[f]);
+			dynbuf_addf(out, "%s for %s: %s\n",
+				    o->wished[f] ? "wishes" : "asks",
+				    feature_names[f], o->asked[f]);
 	}
 }
 

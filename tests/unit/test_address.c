@@ -66,7 +66,7 @@ static const struct {
 	{ "an empty group", "undisclosed-recipients:;", "+1", ADDRESS_OK },
 	{ "a group", "Friends: Joe <j@x>, b@y;", "Joe|j@x |b@y +1",
 	  ADDRESS_OK },
-	{ "a group and more", "a@x, G: b@y;, c@z", "|a@x |c@z |b@y +1",
+	{ "a group and more", "a@x, G: b@y, d@y;, c@z", "|a@x |b@y |d@y |c@z +1",
 	  ADDRESS_OK },
 	{ "two groups", "G: a@x; H: b@y;", "|a@x |b@y +2", ADDRESS_OK },
 	{ "a source route", "<@a.com,@b.com:joe@c.com>", "|joe@c.com",

@@ -108,7 +108,9 @@ test_requests(void **state)
 		{ "tag", { LEAST, .tag = S("t") }, HEAD ",\"tag\":\"t\"}" },
 		{ "a tag of another dialect",
 		  { LEAST, .tag = S("Password  R\xc3\xa9set!") },
-		  HEAD ",\"tag\":\"password-r-set-\"}" },
+		  HEAD ",\"tag\":\"password-r-set\"}" },
+		{ "a tag of which nothing is left",
+		  { LEAST, .tag = S("\xe6\xb3\xa8") }, HEAD "}" },
 		{ "a tag that cannot be is not sent in part",
 		  { LEAST, .tag = S("1234567890123456789") },
 		  HEAD "}" },
@@ -203,6 +205,10 @@ static const struct {
 	    .asked = { [FEATURE_TAG] = "X-Cmail-GroupName" } },
 	  "X-Cmail-GroupName: too long for the API of the route: it takes 18 "
 	  "characters" },
+	{ "a longer one that nobody insists on",
+	  { LEAST, .template_id = S("T"), .tag = S("Password Reset 12345"),
+	    .wished = { [FEATURE_TAG] = true } },
+	  NULL },
 };
 
 static void

@@ -44,6 +44,10 @@ test_heads(void **state)
 
 /* --- requests ------------------------------------------------------------- */
 
+#define X81                                                                \
+	"123456789012345678901234567890123456789012345678901234567890123" \
+	"456789012345678901"
+
 static void
 test_requests(void **state)
 {
@@ -79,7 +83,7 @@ test_requests(void **state)
 		  TO FROM ",\"reply_to\":{\"email_address\":\"a@x\",\"name\":"
 			  "\"A, B\"}}" },
 		{ "reply-to with a name that was decoded",
-		  { LEAST, .reply_to = S("Doe, J\xc3\xa9 <a@x>") },
+		  { LEAST, .reply_to = S("\"Doe, J\xc3\xa9\" <a@x>") },
 		  { 0 },
 		  TO FROM ",\"reply_to\":{\"email_address\":\"a@x\",\"name\":"
 			  "\"Doe, J\xc3\xa9\"}}" },
@@ -110,6 +114,24 @@ test_requests(void **state)
 		  { 0 },
 		  TO FROM ",\"tag\":\"order_confirmation\",\"metadata\":"
 			  "{\"k\":\"v\"}}" },
+		{ "a tag of which nothing is left",
+		  { LEAST, .tag = S("\xe6\xb3\xa8") }, .want = TO FROM "}" },
+		{ "a tag with a joint at its end, and two in it",
+		  { LEAST, .tag = S("order__x!") },
+		  .want = TO FROM ",\"tag\":\"order_x\"}" },
+		{ "a Message-ID that is too long for a value",
+		  { LEAST,
+		    .metadata = S("{\"original_message_id\":\"" X81
+				  "\",\"a\":\"1\"}") },
+		  .want = TO FROM ",\"metadata\":{\"a\":\"1\"}}" },
+		{ "and alone",
+		  { LEAST,
+		    .metadata = S("{\"original_message_id\":\"" X81 "\"}") },
+		  .want = TO FROM "}" },
+		{ "a Message-ID that is not",
+		  { LEAST, .metadata = S("{\"original_message_id\":\"<1@x>\"}") },
+		  .want = TO FROM ",\"metadata\":{\"original_message_id\":"
+				  "\"<1@x>\"}}" },
 		{ "a tag in other letters",
 		  { LEAST, .tag = S("Password  R\xc3\xa9set") },
 		  { 0 },
@@ -285,6 +307,16 @@ test_full(void **state)
 	check_full(f, &o);
 }
 
+/* Escaped it is longer. */
+#define E20                                                               \
+	"\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9\\u00e9" \
+	"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"                      \
+	"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+#define E80 E20 E20 E20 E20
+#define BAD_METADATA                                                     \
+	": the API of the route takes keys in snake_case, and strings, " \
+	"numbers and booleans of 1 to 80 characters"
+
 static void
 test_fits(void **state)
 {
@@ -298,6 +330,9 @@ test_fits(void **state)
 		  { LEAST, HTML("h") },
 		  "Subject: header missing, and the API of the route needs "
 		  "one" },
+		{ "an empty subject",
+		  { LEAST, .subject = S(""), HTML("h") },
+		  "Subject: is empty, and the API of the route needs one" },
 		{ "no body",
 		  { LEAST, .subject = S("s") },
 		  "The message has no HTML or text part to send" },
@@ -307,10 +342,46 @@ test_fits(void **state)
 		    .asked = { [FEATURE_TAG] = "X-MSYS-API" } },
 		  "X-MSYS-API: too long for the API of the route: it takes 50 "
 		  "characters" },
-		{ "blanks are one",
+		{ "blanks at its end are none",
 		  { GOOD, .tag = S(FIFTY "    ") },
-		  "The tag: too long for the API of the route: it takes 50 "
-		  "characters" },
+		  NULL },
+		{ "a longer one that nobody insists on",
+		  { GOOD, .tag = S(FIFTY "1"),
+		    .wished = { [FEATURE_TAG] = true } },
+		  NULL },
+		{ "metadata",
+		  { GOOD, .metadata = S("{\"a_1\":\"x\", \"b\" : true ,\"c\":"
+					"12345678901234567890.10,\"d\":\"" E80
+					"\"}") },
+		  NULL },
+		{ "no metadata", { GOOD, .metadata = S("{}") }, NULL },
+		{ "metadata: a Message-ID that is too long is left out",
+		  { GOOD, .metadata = S("{\"original_message_id\":\"" X81
+					"\",\"a\":\"1\"}") },
+		  NULL },
+		{ "metadata: a key",
+		  { GOOD, .metadata = S("{\"Some-Key\":1}"),
+		    .asked = { [FEATURE_METADATA] = "X-MSYS-API 'metadata'" } },
+		  "X-MSYS-API 'metadata'" BAD_METADATA },
+		{ "metadata: an object",
+		  { GOOD, .metadata = S("{\"a\":{\"b\":1}}") },
+		  "The metadata" BAD_METADATA },
+		{ "metadata: an array",
+		  { GOOD, .metadata = S("{\"a\":1,\"b\":[]}") },
+		  "The metadata" BAD_METADATA },
+		{ "metadata: null",
+		  { GOOD, .metadata = S("{\"a\":null}") },
+		  "The metadata" BAD_METADATA },
+		{ "metadata: an empty string",
+		  { GOOD, .metadata = S("{\"a\":\"\"}") },
+		  "The metadata" BAD_METADATA },
+		{ "metadata: 81 characters",
+		  { GOOD, .metadata = S("{\"a\":\"" E80 "x\"}") },
+		  "The metadata" BAD_METADATA },
+		{ "metadata: 81 digits",
+		  { GOOD, .metadata = S("{\"a\":1" FIFTY "012345678901234567890"
+					"123456789}") },
+		  "The metadata" BAD_METADATA },
 		{ "one address", { GOOD, .reply_to = S("a@x") }, NULL },
 		{ "two", { GOOD, .reply_to = S("a@x, b@x") }, one_address },
 		{ "none", { GOOD, .reply_to = S("somebody") }, one_address },

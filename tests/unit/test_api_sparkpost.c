@@ -260,7 +260,7 @@ test_curly_braces(void **state)
 		struct request_row row = {
 			.name = rows[i].subject,
 			.o = { LEAST, .subject = value, .reply_to = value,
-			       .cc = value, .headers = &header,
+			       .to = value, .cc = value, .headers = &header,
 			       .n_headers = 1 },
 		};
 
@@ -268,12 +268,13 @@ test_curly_braces(void **state)
 		strcpy(value, rows[i].subject);
 		row.o.from_name = value;
 		(void)dynbuf_addf(&whole,
-				  TO CONTENT
+				  "{\"recipients\":[{\"address\":{\"email\":"
+				  "\"r@x\",\"header_to\":\"%s\"}}]" CONTENT
 				  "\"headers\":{\"X-H\":\"%s\",\"CC\":\"%s\"},"
 				  "\"from\":{\"email\":\"s@x\",\"name\":\"%s\"}"
 				  ",\"subject\":\"%s\","
 				  "\"reply_to\":\"%s\"" OPTIONS "}",
-				  want, want, want, want, want);
+				  want, want, want, want, want, want);
 		row.want = dynbuf_str(&whole);
 		assert_int_equal(requests_wrong(f, NULL, &row, 1), 0);
 	}
@@ -333,6 +334,9 @@ test_fits(void **state)
 		{ "least", { LEAST, .subject = S("s"), HTML("h") }, NULL },
 		{ "text alone", { LEAST, .subject = S("s"), TEXT("t") }, NULL },
 		{ "no subject", { LEAST, HTML("h") }, no_subject },
+		{ "an empty subject",
+		  { LEAST, .subject = S(""), HTML("h") },
+		  "Subject: is empty, and the API of the route needs one" },
 		{ "no body",
 		  { LEAST, .subject = S("s"), .amp = S("a"), .amp_len = 1 },
 		  "The message has no HTML or text part to send" },
@@ -345,6 +349,11 @@ test_fits(void **state)
 		    .asked = { [FEATURE_TAG] = "X-Cmail-GroupName" } },
 		  "X-Cmail-GroupName: too long for the API of the route: it "
 		  "takes 64 bytes" },
+		{ "a longer one that nobody insists on",
+		  { LEAST, .subject = S("s"), HTML("h"),
+		    .tag = S(SIXTY_FOUR "1"),
+		    .wished = { [FEATURE_TAG] = true } },
+		  NULL },
 	};
 
 	(void)state;

@@ -133,13 +133,16 @@ test_tags(void **state)
 		{ "a b", "a-b" },
 		{ "a  \t b", "a-b" },
 		{ "R\xc3\xa9initial", "r-initial" },
-		{ "!a!", "-a-" },
-		{ "- -", "---" },
+		{ "!a!", "a" },
+		{ "-a--b-", "-a--b-" },
+		{ "a -b- c", "a-b-c" },
+		{ "- -", "--" },
 		{ "123456789012345678", "123456789012345678" },
 		{ "1234567890123456789", NULL },
-		{ "12345678901234567 !?", "12345678901234567-" },
-		{ "123456789012345678 ", NULL },
-		{ "\x7f\x80\xff", "-" },
+		{ "12345678901234567 !?", "12345678901234567" },
+		{ "123456789012345678 ", "123456789012345678" },
+		{ "12345678901234567 8", NULL },
+		{ "\x7f\x80\xff", "" },
 	};
 
 	(void)state;
@@ -153,6 +156,27 @@ test_tags(void **state)
 	}
 }
 
+/* Where the joint is no letter of its own. */
+static void
+test_snake_case(void **state)
+{
+	static const struct {
+		const char *tag, *want;
+	} rows[] = {
+		{ "order__x", "order_x" },  { "_a_b_", "a_b" },
+		{ "\xc3\x9cnique offer!", "nique_offer" },
+		{ "\xe6\xb3\xa8", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char tag[18 + 1];
+
+		assert_true(api_tag(tag, 18, rows[i].tag, "", '_'));
+		assert_string_equal(tag, rows[i].want);
+	}
+}
+
 int
 main(void)
 {
@@ -162,6 +186,7 @@ main(void)
 		cmocka_unit_test(test_large_base64),
 		cmocka_unit_test(test_mailboxes),
 		cmocka_unit_test(test_tags),
+		cmocka_unit_test(test_snake_case),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

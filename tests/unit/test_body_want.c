@@ -330,6 +330,56 @@ static const struct row rows[] = {
 	  "hello" NL P("text/html") "<a>" END "bye" NL "--b" NL NL "x",
 	  "html[<a>]" },
 
+	/* texts that have a name */
+	{ "a log before the HTML, inline", ALL, MIXED,
+	  PH("text/plain",
+	     CD "inline; filename=log.txt") "1" NL P("text/html") "<a>" END,
+	  "html[<a>] {log.txt|text/plain||}[1]" },
+	{ "a named HTML behind the text", ALL, MIXED,
+	  P("text/plain") "a" NL P("text/html; name=r.html") "<r>" END,
+	  "body[a] {r.html|text/html||}[<r>]" },
+	{ "a named HTML before the HTML", ALL, MIXED,
+	  P("text/html; name=r.html") "<r>" NL P("text/html") "<a>" END,
+	  "html[<a>] {r.html|text/html||}[<r>]" },
+	{ "all have a name: HTML", ALL, MIXED,
+	  P("text/plain; name=a.txt") "a" NL
+	      P("text/html; name=b.html") "<b>" NL P(
+		  "image/png; name=c.png") "c" END,
+	  "html[<b>] {a.txt|text/plain||}[a] {c.png|image/png||}[c]" },
+	{ "all have a name: the first text", ALL, MIXED,
+	  P("text/plain; name=a.txt") "a" NL P(
+	      "text/plain; name=b.txt") "b" END,
+	  "body[a] {b.txt|text/plain||}[b]" },
+	{ "a message with a name", ALL, CT "text/html; name=a.html\n", "<a>",
+	  "html[<a>]" },
+	{ "beside a blank one", ALL, MIXED,
+	  P("text/plain") " " NL P("text/html; name=a.html") "<a>" END,
+	  "html[<a>]" },
+	{ "a named one that is blank", ALL, MIXED,
+	  P("text/plain; name=a.txt") " " NL P("text/html; name=b") "<b>" END,
+	  "html[<b>]" },
+	{ "names within an alternative", ALL, ALTERNATIVE,
+	  P("text/plain; name=a.txt") "a" NL P(
+	      "text/html; name=b.html") "<b>" END,
+	  "html[<b>] text[a]" },
+	{ "names within related", ALL, RELATED,
+	  P("text/html; name=b.html") "<b>" NL PH("image/png",
+						  CI "<1>") "1" END,
+	  "html[<b>] {attachment-1.png|image/png|1|inline}[1]" },
+	{ "without files a name says nothing", TEXT, MIXED,
+	  P("text/plain") "a" NL P("text/html; name=r.html") "<r>" END,
+	  "html[<r>] text[a]" },
+	{ "a named text, its charset and its encoding", ALL, MIXED,
+	  PH("text/plain; charset=iso-8859-1; name=a", CTE "base64") "6Q==" END,
+	  "body[" E_ACUTE "]" },
+	{ "an unknown charset of a named text that is a file", ALL, MIXED,
+	  P("text/plain; charset=x-none; name=a") "\xe9" NL P(
+	      "text/html") "<a>" END,
+	  "html[<a>] {a|text/plain; charset=x-none||}[\xe9]" },
+	{ "and of one that is the body", ALL, MIXED,
+	  P("text/html; charset=x-none; name=a") "\xe9" END,
+	  "error: Content-Type: unknown charset \"x-none\"" },
+
 	/* shown within the message */
 	{ "related", ALL, RELATED,
 	  P("text/html") "<a>" NL PH("image/png", CI "<i@x>") "1" END,
@@ -402,6 +452,14 @@ static const struct row rows[] = {
 	  PH("a/b",
 	     CD "attachment; filename*=utf-8''a%0D%0Ab%7F%C2%85%09c") "1" END,
 	  "{ab c|a/b||}[1]" },
+	{ "what turns the writing round, and what is not seen", ALL, MIXED,
+	  PH("a/b", CD "attachment; filename*=utf-8''%E2%80%AEfdp.exe%E2%80%8B"
+		       "%E2%81%A6x%E2%80%AA") "1" END,
+	  "{fdp.exex|a/b||}[1]" },
+	{ "what joins letters stays", ALL, MIXED,
+	  PH("a/b", CD "attachment; filename*=utf-8''a%E2%80%8Db") "1" END,
+	  "{a\xe2\x80\x8d"
+	  "b|a/b||}[1]" },
 	{ "only control characters", ALL, MIXED,
 	  PH("a/b", CD "attachment; filename*=utf-8''%0D%0A%20") "1" END,
 	  "{attachment-1.bin|a/b||}[1]" },
@@ -569,6 +627,51 @@ test_rows(void **state)
 	assert_int_equal(bad, 0);
 }
 
+/* --- what is needed in the end -------------------------------------------- */
+
+static void
+show_all(const struct row *r, unsigned wants, unsigned needs, size_t step,
+	 struct dynbuf *out)
+{
+	struct body *b = open_body(wants, r->header);
+	struct body_place place;
+
+	dynbuf_init(out, 1 << 20);
+	(void)feed(b, r->body, strlen(r->body), step);
+	body_need(b, needs);
+	show(out, b);
+	if (body_error(b) != NULL)
+		dynbuf_addf(out, " error %s", body_error(b));
+	else if (body_place(b, &place))
+		dynbuf_addf(out, " at %zu %zu %zu, whole %d", place.begin,
+			    place.content, place.end, body_is_whole(b));
+	body_free(&b);
+}
+
+/* Whoever needs less gets what he would have got. */
+static void
+test_needs(void **state)
+{
+	static const unsigned needs[] = { 0, TEXT, ALL, RAW };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		for (size_t k = 0; k < 4 * STEPS; k++) {
+			DYNBUF_AUTO all;
+			DYNBUF_AUTO only;
+
+			show_all(&rows[i], ALL | RAW, needs[k / STEPS],
+				 steps[k % STEPS], &all);
+			show_all(&rows[i], needs[k / STEPS], needs[k / STEPS],
+				 steps[k % STEPS], &only);
+			if (strcmp(dynbuf_str(&all), dynbuf_str(&only)) != 0)
+				fail_msg("%s, needs %u: %s; not %s",
+					 rows[i].name, needs[k / STEPS],
+					 dynbuf_str(&all), dynbuf_str(&only));
+		}
+	}
+}
+
 /* --- when reading may stop ------------------------------------------------ */
 
 static void
@@ -578,6 +681,8 @@ test_status(void **state)
 	static const char all_over[] = P("text/html") "<a>" END;
 	static const char bad[] =
 	    P("text/html") "<a>" NL PH("a/b", CTE "x") "1";
+	/* The HTML part may come yet, and be all that is needed. */
+	static const char bad_first[] = PH("a/b", CTE "x") "1";
 	static const struct {
 		unsigned wants;
 		const char *body;
@@ -594,6 +699,8 @@ test_status(void **state)
 		{ FILES, bad, BODY_ERROR },
 		{ RAW | FILES, bad, BODY_ERROR },
 		{ RAW, bad, BODY_MORE },
+		{ FILES, bad_first, BODY_MORE },
+		{ RAW | FILES, bad_first, BODY_MORE },
 	};
 
 	(void)state;
@@ -750,6 +857,60 @@ test_files_bound(void **state)
 			  BODY_FILES_MAX - BODY_FILES_MAX / 6 * 3 + over);
 		check_bound(b, over, error);
 	}
+}
+
+/* Who needs neither files nor the bytes gets the text all the same. */
+static void
+test_bounds_that_do_not_matter(void **state)
+{
+	static const char head[] = P("a/b");
+	static const char tail[] = NL P("text/html") "<a>" END;
+	static const size_t sizes[] = { BODY_FILES_MAX + 1, BODY_RAW_MAX };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct body *b = open_body(ALL | RAW, MIXED);
+		char *text;
+		size_t len;
+
+		(void)feed(b, head, strlen(head), 100);
+		feed_many(b, "a", sizes[i]);
+		(void)feed(b, tail, strlen(tail), 100);
+		assert_true(body_too_large(b));
+		body_need(b, 0);
+		assert_false(body_too_large(b));
+		assert_int_equal(body_end(b, &text, &len), BODY_HTML);
+		assert_string_equal(text, "<a>");
+		assert_null(body_error(b));
+		assert_null(body_raw(b, &len));
+		assert_int_equal(len, 0);
+		free(text);
+		body_free(&b);
+	}
+}
+
+/* Files are all there: only the bytes are not. */
+static void
+test_only_the_bytes_are_too_many(void **state)
+{
+	static const char first[] = P("text/html") "<a>" NL;
+	static const char last[] = NL P("c/d") "z" END;
+	struct body *b = open_body(ALL | RAW, MIXED);
+	struct body_file *files;
+	char *text;
+	size_t len;
+
+	(void)state;
+	feed_many(b, "preamble\r\n", BODY_RAW_MAX / 10 + 1);
+	assert_int_equal(feed(b, first, strlen(first), 100), BODY_MORE);
+	assert_int_equal(feed(b, last, strlen(last), 100), BODY_MORE);
+	body_need(b, ALL);
+	assert_int_equal(body_end(b, &text, &len), BODY_HTML);
+	assert_int_equal(body_take_files(b, &files), 1);
+	assert_null(body_raw(b, &len));
+	body_files_free(&files, 1);
+	free(text);
+	body_free(&b);
 }
 
 static void
@@ -1186,11 +1347,14 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_needs),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_long_names),
 		cmocka_unit_test(test_long_ids),
 		cmocka_unit_test(test_files_bound),
 		cmocka_unit_test(test_text_bounds),
+		cmocka_unit_test(test_bounds_that_do_not_matter),
+		cmocka_unit_test(test_only_the_bytes_are_too_many),
 		cmocka_unit_test(test_raw_bound),
 		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_splice_rows),

@@ -36,7 +36,7 @@
 	"BB  \r\n"
 #define ALTERNATIVE                                                            \
 	"Content-Type: multipart/alternative;\r\n boundary=\"" OURS "\"\r\n\r" \
-								    "\n"
+	"\n"
 #define OURS_ALL                                             \
 	"--" OURS "\r\n" TEXT_PART NEW_TEXT_QP "\r\n--" OURS \
 	"\r\n" HTML_PART NEW_HTML_QP "\r\n--" OURS "--"
@@ -75,6 +75,37 @@ static const struct row {
 	  "text/html\r\n\r\n<p>\r\n" PDF "--b--\r\n",
 	  "--b\r\nContent-ID: <1@x>\r\n" ALTERNATIVE OURS_ALL "\r\n" PDF
 	  "--b--\r\n",
+	  true },
+	{ "what a related says it is", "multipart/mixed; boundary=b",
+	  "--b\r\nContent-Description: type=text/html; type=text/html\r\n"
+	  "content-type: multipart/related; start=\"a;type=text/html\";\r\n "
+	  "type=\"Text/HTML\" ; boundary=c\r\n\r\n"
+	  "--c\r\nContent-Type: text/html\r\n\r\n<p>\r\n--c--\r\n--b--\r\n",
+	  "--b\r\nContent-Description: type=text/html; type=text/html\r\n"
+	  "content-type: multipart/related; start=\"a;type=text/html\";\r\n "
+	  "type=\"multipart/alternative\" ; boundary=c\r\n\r\n"
+	  "--c\r\n" ALTERNATIVE OURS_ALL "\r\n--c--\r\n--b--\r\n",
+	  true },
+	{ "and where its HTML stays HTML", "multipart/mixed; boundary=b",
+	  "--b\r\nContent-Type: multipart/related; type=text/html; "
+	  "boundary=c\r\n\r\n"
+	  "--c\r\nContent-Type: text/html\r\n\r\n<p>\r\n--c--\r\n--b--\r\n",
+	  "--b\r\nContent-Type: multipart/related; type=text/html; "
+	  "boundary=c\r\n\r\n"
+	  "--c\r\n" HTML_PART NEW_HTML_QP "\r\n--c--\r\n--b--\r\n",
+	  false },
+	{ "and where it is in an alternative already",
+	  "multipart/mixed; boundary=b",
+	  "--b\r\nContent-Type: multipart/related; type=text/html; "
+	  "boundary=c\r\n\r\n"
+	  "--c\r\nContent-Type: multipart/alternative; boundary=d\r\n\r\n"
+	  "--d\r\nContent-Type: text/html\r\n\r\n<p>\r\n--d--\r\n--c--\r\n"
+	  "--b--\r\n",
+	  "--b\r\nContent-Type: multipart/related; type=text/html; "
+	  "boundary=c\r\n\r\n"
+	  "--c\r\nContent-Type: multipart/alternative; boundary=d\r\n\r\n"
+	  "--d\r\n" TEXT_PART NEW_TEXT_QP "\r\n--d\r\n" HTML_PART NEW_HTML_QP
+	  "\r\n--d--\r\n--c--\r\n--b--\r\n",
 	  true },
 	{ "no end boundary", "multipart/mixed; boundary=b",
 	  "--b\r\nContent-Type: text/html\r\n\r\n<p>",
@@ -166,6 +197,54 @@ test_bodies(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		check_row(&rows[i]);
+}
+
+/* Of the message itself. */
+static void
+test_related_types(void **state)
+{
+	static const struct {
+		const char *type, *want; /* NULL: it stays */
+	} v[] = {
+		{ "multipart/related; type=text/html; boundary=b",
+		  "multipart/related; type=\"multipart/alternative\"; "
+		  "boundary=b" },
+		{ "multipart/related;boundary=\"b;type=text/html\";\n\tTYPE = "
+		  "\"text/html\"",
+		  "multipart/related;boundary=\"b;type=text/html\";\n\tTYPE = "
+		  "\"multipart/alternative\"" },
+		{ "multipart/related; boundary=b", NULL },
+		{ "multipart/related; type=multipart/alternative", NULL },
+		{ "multipart/related; type=\"text/html; x=y\"", NULL },
+		{ "multipart/related; subtype=text/html", NULL },
+		{ "multipart/related; type", NULL },
+		{ "multipart/related; type=", NULL },
+		{ "multipart/related; x=\"\\\"; type=text/html", NULL },
+		{ "multipart/related; x=\"\\", NULL },
+		{ "type=text/html", NULL },
+		{ "", NULL },
+	};
+	struct compose_parts p = { .text = "" };
+	struct body_place place = { .in_related = true,
+				    .related_is_message = true };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		size_t len = strlen(v[i].type);
+		char *type = malloc(len + 1), *got;
+
+		assert_non_null(type);
+		memcpy(type, v[i].type, len);
+		got = compose_related_type(type, len, &place, &p);
+		if ((got == NULL) != (v[i].want == NULL) ||
+		    (got != NULL && strcmp(got, v[i].want) != 0))
+			fail_msg("%s: %s", v[i].type, got ? got : "stays");
+		free(got);
+		free(type);
+	}
+	p.text = NULL;
+	assert_null(
+	    compose_related_type(v[0].type, strlen(v[0].type), &place, &p));
 }
 
 static void
@@ -280,6 +359,7 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bodies),
+		cmocka_unit_test(test_related_types),
 		cmocka_unit_test(test_leaves),
 		cmocka_unit_test(test_room),
 		cmocka_unit_test(test_message),

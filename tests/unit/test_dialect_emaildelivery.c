@@ -1362,11 +1362,40 @@ test_control_headers(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
-		const struct header_rule *r = dialect_rule(&dialect_emaildelivery, v[i].name);
+		const struct header_rule *r =
+		    dialect_rule(&dialect_emaildelivery, v[i].name);
 
 		if (r == NULL || r->control != v[i].control)
 			fail_msg("%s", v[i].name);
 	}
+}
+
+/* Who sends it may not be known before the body: then all is read that any
+ * dialect may want, and what is wrong with that is nothing here. */
+static void
+test_read_for_any(void **state)
+{
+	static const char bad_file[] =
+	    "--b\n" CT "a/b\nContent-Transfer-Encoding: x\n\n1\n--b\n" CT
+	    "text/plain; charset=x-none\n\n\xe9\n--b\n" HTML "\n<p>x\n"
+	    "--b\n" CT "multipart/mixed\n\n1\n--b--\n";
+	struct account *a = account_new("acme");
+	struct message *m = message_new("");
+	struct verdict v;
+
+	(void)state;
+	assert_true(account_add_route(a, "r1", ""));
+	message_recipient(m, "r@example.com");
+	give_headers(m, F S CT "multipart/mixed; boundary=b\n");
+	message_want(m, 15);
+	(void)message_body(m, bad_file, strlen(bad_file));
+	judge(m, a, &dialect_emaildelivery, &no_routes, &v);
+	if (v.kind != VERDICT_HAND_OVER)
+		fail_msg("%s", v.reply.text);
+	assert_string_equal(v.outgoing->html, "<p>x");
+	verdict_clear(&v);
+	message_free(&m);
+	account_free(&a);
 }
 
 /* What is in `outgoing` already stays: the agent has it from the plan. */
@@ -1454,6 +1483,7 @@ main(void)
 		cmocka_unit_test(test_senders_bounded),
 		cmocka_unit_test(test_find),
 		cmocka_unit_test(test_control_headers),
+		cmocka_unit_test(test_read_for_any),
 		cmocka_unit_test(test_body_alone),
 	};
 

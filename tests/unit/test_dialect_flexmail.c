@@ -354,6 +354,7 @@ static const struct dialect_row addresses[] = {
 	{ "an encoded Reply-To",
 	  M "Reply-To: =?utf-8?Q?Jos=C3=A9?= <j@example.com>\n",
 	  .want = "reply_to: Jos\xc3\xa9 <j@example.com>" },
+	{ "an empty Subject", F CT "text/html\nSubject:\n", .want = "subject: " },
 	{ "no Subject", F CT "text/html\n", .lacks = "subject:" },
 	{ "other headers go along",
 	  M "List-Unsubscribe: <https://x.example>\nX-Other: "

@@ -83,7 +83,13 @@ test_support(void **state)
 		{ &api_campaignmonitor, FEATURE_METADATA, SUPPORT_IGNORED },
 		{ &api_flexmail, FEATURE_METADATA, SUPPORT_PASSED },
 		{ &api_flexmail, FEATURE_HEADERS, SUPPORT_IGNORED },
+		{ &api_emaildelivery, FEATURE_SHOWN, SUPPORT_IGNORED },
+		{ &api_sparkpost, FEATURE_SHOWN, SUPPORT_PASSED },
+		{ &api_campaignmonitor, FEATURE_SHOWN, SUPPORT_IGNORED },
+		{ &api_flexmail, FEATURE_SHOWN, SUPPORT_IGNORED },
+		{ &api_generic, FEATURE_SHOWN, SUPPORT_PASSED },
 		{ &api_generic, FEATURE_VARIABLES, SUPPORT_PASSED },
+		{ NULL, FEATURE_SHOWN, SUPPORT_PASSED },
 		{ NULL, FEATURE_TEXT, SUPPORT_PASSED },
 		{ NULL, FEATURE_TEMPLATE, SUPPORT_REFUSED },
 	};
@@ -98,6 +104,73 @@ test_support(void **state)
 		if (feature_support(&o, rows[i].feature) != rows[i].want)
 			fail_msg("row %zu", i);
 	}
+}
+
+/* A tag that cannot be passed as it is. */
+static void
+test_tags(void **state)
+{
+	static char good[] = "order", longer[] = "order-confirmation-eu",
+		    nothing[] = "\xe6\xb3\xa8",
+		    sixty_four[] = "0123456789012345678901234567890123456789"
+				   "0123456789012345678901234";
+	const struct {
+		const struct api_format *format;
+		char *tag;
+		enum support want;
+	} rows[] = {
+		{ &api_emaildelivery, good, SUPPORT_PASSED },
+		{ &api_emaildelivery, longer, SUPPORT_IGNORED },
+		{ &api_emaildelivery, nothing, SUPPORT_IGNORED },
+		{ &api_sparkpost, longer, SUPPORT_PASSED },
+		{ &api_sparkpost, nothing, SUPPORT_PASSED },
+		{ &api_sparkpost, sixty_four, SUPPORT_IGNORED },
+		{ &api_flexmail, longer, SUPPORT_PASSED },
+		{ &api_flexmail, nothing, SUPPORT_IGNORED },
+		{ &api_flexmail, sixty_four, SUPPORT_IGNORED },
+		{ &api_campaignmonitor, sixty_four, SUPPORT_PASSED },
+		{ &api_generic, sixty_four, SUPPORT_PASSED },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
+		const struct route r = by_api(rows[i].format);
+		const struct outgoing o = { .route = &r, .tag = rows[i].tag };
+
+		if (feature_support(&o, FEATURE_TAG) != rows[i].want)
+			fail_msg("row %zu", i);
+		assert_int_equal(feature_support(&o, FEATURE_LABELS),
+				 rows[i].format->support[FEATURE_LABELS]);
+	}
+}
+
+/* Nothing is refused for it, but it is in the log. */
+static void
+test_wished(void **state)
+{
+	static char html[] = "<style>p{}</style><p>x";
+	struct route r = by_transport;
+	struct outgoing o = { .route = &r,
+			      .html = html,
+			      .html_len = sizeof(html) - 1,
+			      .asked = { [FEATURE_OPEN_TRACKING] = "A",
+					 [FEATURE_INLINE_CSS] = "A" },
+			      .wished = { [FEATURE_OPEN_TRACKING] = true,
+					  [FEATURE_INLINE_CSS] = true } };
+	struct smtp_reply reply = { 0 };
+	char list[FEATURE_LIST_SIZE];
+
+	(void)state;
+	assert_true(feature_check(&o, &reply));
+	assert_string_equal(feature_ignored(&o, list),
+			    "open tracking,CSS inlining");
+	r.tracks = true;
+	assert_string_equal(feature_ignored(&o, list), "CSS inlining");
+	o.wished[FEATURE_INLINE_CSS] = false;
+	assert_false(feature_check(&o, &reply));
+	r = by_api(&api_emaildelivery);
+	assert_string_equal(feature_ignored(&o, list),
+			    "open tracking,CSS inlining");
 }
 
 static void
@@ -163,6 +236,8 @@ main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_content_is_not_ignored),
 		cmocka_unit_test(test_support),
+		cmocka_unit_test(test_tags),
+		cmocka_unit_test(test_wished),
 		cmocka_unit_test(test_check),
 		cmocka_unit_test(test_ignored),
 	};

@@ -7,6 +7,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -354,6 +355,27 @@ setup(void **state)
 	return 0;
 }
 
+static void
+test_name_matches(void **state)
+{
+	static const struct {
+		const char *pattern, *name;
+		bool want;
+	} names[] = {
+		{ "X-Tag", "x-tag", true },    { "X-Tag", "X-Tags", false },
+		{ "X-Tag", "X-Ta", false },    { "X-*", "x-a", true },
+		{ "X-*", "X-", true },	       { "X-*", "X", false },
+		{ "X-*", "Y-a", false },       { "*", "any", true },
+		{ "", "", true },	       { "", "a", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_int_equal(
+		    header_name_matches(names[i].pattern, names[i].name),
+		    names[i].want);
+}
+
 int
 main(void)
 {
@@ -363,6 +385,7 @@ main(void)
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_nul),
 		cmocka_unit_test(test_phrases),
+		cmocka_unit_test(test_name_matches),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

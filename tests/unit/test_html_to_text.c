@@ -291,6 +291,8 @@ static const struct {
 	  "a (http://x)  b\n" },
 	{ "blanks and lines in a URL", "<a href=' http://x/a b\n&nbsp;c'>a</a>",
 	  "a (http://x/a%20b%20c)\n" },
+	{ "what turns the writing round", "a&#x202e;b&#x202c;c&#xfffa;",
+	  "abc\n" },
 	{ "invisible ones in a URL", "<a href='http://x/&zwnj;&shy;a'>a</a>",
 	  "a (http://x/\xe2\x80\x8c"
 	  "a)\n" },

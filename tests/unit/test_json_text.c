@@ -503,6 +503,9 @@ test_object_members(void **state)
 	assert_int_equal(json_object_string(o, "none", &s), JSON_ABSENT);
 	assert_int_equal(json_object_string(o, "i", &s), JSON_OTHER_TYPE);
 	assert_int_equal(json_object_string(o, "n", &s), JSON_OTHER_TYPE);
+	assert_true(json_object_is_null(o, "n"));
+	assert_false(json_object_is_null(o, "s"));
+	assert_false(json_object_is_null(o, "none"));
 	assert_string_equal(s, "old");
 	assert_int_equal(json_object_string(o, "s", &s), JSON_FOUND);
 	assert_string_equal(s, "x");
@@ -618,11 +621,57 @@ test_object_inside(void **state)
 	json_object_free(&o);
 }
 
+static bool
+join_value(void *arg, const char *name, const char *value, size_t len)
+{
+	struct dynbuf *got = arg;
+
+	if (value != NULL)
+		assert_true(len <= strlen(value));
+	dynbuf_addf(got, "[%s:%.*s]", name, value ? (int)len : 1,
+		    value ? value : "?");
+	return strcmp(name, "stop") != 0;
+}
+
+static void
+test_object_each(void **state)
+{
+	static const struct {
+		const char *text;
+		bool all;
+		const char *got;
+	} rows[] = {
+		{ "{}", true, "" },
+		{ "{\"a\":\"x\\n\",\"b\": true ,\"c\":1.0}", true,
+		  "[a:x\n][b:true][c:1.0]" },
+		{ "{\"a\":12345678901234567890,\"b\":null,\"c\":[1],\"d\":{}}",
+		  true, "[a:12345678901234567890][b:?][c:?][d:?]" },
+		{ "{\"a\":\"\",\"stop\":1,\"b\":1}", false, "[a:][stop:1]" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *text = rows[i].text;
+		char error[64];
+		struct json_object *o =
+		    json_object_parse(text, strlen(text), error, sizeof(error));
+		DYNBUF_AUTO got;
+
+		assert_non_null(o);
+		dynbuf_init(&got, 200);
+		assert_int_equal(
+		    json_object_each(o, text, strlen(text), join_value, &got),
+		    rows[i].all);
+		assert_string_equal(dynbuf_str(&got), rows[i].got);
+		json_object_free(&o);
+	}
+}
+
 static void
 test_object_has_only(void **state)
 {
 	static const char *const names[] = { "a", "b", "c" };
-	static const char text[] = "{\"a\":1,\"b\":2}";
+	static const char text[] = "{\"a\":1,\"b\":null}";
 	struct json_object *o = json_object_read(text, strlen(text));
 
 	(void)state;
@@ -641,7 +690,8 @@ setup(void **state)
 	return 0;
 }
 
-/* --- what a client wrote --------------------------------------------------- */
+/* --- what a client wrote ---------------------------------------------------
+ */
 
 static const struct {
 	const char *name;
@@ -671,10 +721,9 @@ test_object_parse(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(to_parse) / sizeof(to_parse[0]); i++) {
 		char error[100] = "";
-		struct json_object *o =
-		    json_object_parse(to_parse[i].text,
-				      strlen(to_parse[i].text), error,
-				      sizeof(error));
+		struct json_object *o = json_object_parse(
+		    to_parse[i].text, strlen(to_parse[i].text), error,
+		    sizeof(error));
 		const char *want = to_parse[i].error ? to_parse[i].error : "";
 
 		if ((o == NULL) != (to_parse[i].error != NULL) ||
@@ -717,9 +766,8 @@ test_object_truth(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		char error[100];
-		struct json_object *o =
-		    json_object_parse(rows[i].text, strlen(rows[i].text), error,
-				      sizeof(error));
+		struct json_object *o = json_object_parse(
+		    rows[i].text, strlen(rows[i].text), error, sizeof(error));
 		bool value = false;
 
 		assert_non_null(o);
@@ -741,7 +789,11 @@ join_any(void *arg, const char *s, const struct json_object *item)
 
 	if (item != NULL)
 		(void)json_object_string(item, "k", &k);
-	return dynbuf_addf(out, "[%s%s]", s ? s : item ? "o:" : "?", k) &&
+	return dynbuf_addf(out, "[%s%s]",
+			   s	  ? s
+			   : item ? "o:"
+				  : "?",
+			   k) &&
 	       (s == NULL || strcmp(s, "stop") != 0);
 }
 
@@ -805,8 +857,8 @@ test_object_member_text(void **state)
 	for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); i++) {
 		const char *text = written[i].text, *value = NULL;
 		char error[100];
-		struct json_object *o = json_object_parse(
-		    text, strlen(text), error, sizeof(error));
+		struct json_object *o =
+		    json_object_parse(text, strlen(text), error, sizeof(error));
 		size_t len = 0;
 		bool found;
 
@@ -841,6 +893,7 @@ main(void)
 		cmocka_unit_test(test_object_members),
 		cmocka_unit_test(test_object_arrays),
 		cmocka_unit_test(test_object_inside),
+		cmocka_unit_test(test_object_each),
 		cmocka_unit_test(test_object_has_only),
 		cmocka_unit_test(test_object_parse),
 		cmocka_unit_test(test_object_truth),

@@ -135,6 +135,11 @@ static const struct {
 	{ "blank at a line's end", "a \nb\t\r\n", "a=20\r\nb=09\r\n" },
 	{ "two blanks", "a  ", "a =20\r\n" },
 	{ "only a blank", " ", "=20\r\n" },
+	{ "what may be a boundary", "--b--\na--\n", "=2D-b--\r\na--\r\n" },
+	{ "behind a soft break, too", SEVENTY "12345--b",
+	  SEVENTY "12345=\r\n=2D-b\r\n" },
+	{ "a signature's line", "-- \n", "=2D-=20\r\n" },
+	{ "one hyphen", "-\n- a", "-\r\n- a\r\n" },
 	{ "76 wide", SEVENTY "123456\n", SEVENTY "123456\r\n" },
 	{ "77 wide", SEVENTY "1234567\n", SEVENTY "12345=\r\n67\r\n" },
 	{ "an escape at the end of 76", SEVENTY "123=\n",
@@ -176,6 +181,7 @@ check_lines(const char *text)
 		assert_true(len <= 76);
 		assert_true(len == 0 ||
 			    (text[len - 1] != ' ' && text[len - 1] != '\t'));
+		assert_true(strncmp(text, "--", 2) != 0);
 		assert_memory_equal(text + len, "\r\n", 2);
 		text += len + 2;
 	}
@@ -186,13 +192,14 @@ static void
 test_there_and_back(void **state)
 {
 	static const char *const alphabets[] = {
-		"ab =\n\t.", "\xff", "\xff\n", "a\xff", "a", "\n", "\r\n ",
+		"ab =\n\t.", "\xff",  "\xff\n", "a\xff", "a",
+		"\n",	     "\r\n ", "-",	"-\n",
 	};
 
 	(void)state;
 	srandom(1);
-	for (unsigned run = 0; run < 7000; run++) {
-		const char *alphabet = alphabets[run % 7];
+	for (unsigned run = 0; run < 9000; run++) {
+		const char *alphabet = alphabets[run % 9];
 		size_t len = 1 + (size_t)random() % 400, n = 0, k = 0;
 		char in[401], want[1200], back[1500];
 		DYNBUF_AUTO out;

@@ -64,6 +64,7 @@ struct scene {
 	struct message *message;
 	struct verdict verdict;
 	struct route *routes[1];
+	const char *cc; /* see struct requeue_as */
 };
 
 static void
@@ -144,6 +145,7 @@ send_as(const struct scene *s, const char *whose, struct dynbuf *out,
 		.message_token = "m0",
 		.token = "t0",
 		.now = INT64_C(1763650800),
+		.cc = s->cc,
 		.tracking = requeue_is_tracked(o) ? &t : NULL,
 	};
 	struct edits *e = edits_new();
@@ -380,7 +382,57 @@ test_too_long(void **state)
 	    "X-MSYS-API 'tags': too long to be a header of the message, as "
 	    "this route has it");
 	assert_cc_too_long(1000, "@a.long.domain.of.example.com");
-	assert_cc_too_long(1500, "@x");
+}
+
+/* More commas and colons in the names than a list of mailboxes may have. */
+static void
+test_separators_in_names(void **state)
+{
+	struct smtp_reply refusal = { 0 };
+	struct scene s = { 0 };
+	DYNBUF_AUTO text;
+	DYNBUF_AUTO got;
+
+	(void)state;
+	dynbuf_init(&text, ROOM);
+	dynbuf_init(&got, ROOM);
+	dynbuf_adds(&text, "Cc: c@example.com");
+	for (int i = 0; i < 900; i++)
+		dynbuf_addf(&text, ", =?utf-8?B?YSwgYjsgYzogXCJk?= <o%d@x>",
+			    i); /* a, b; c: \"d */
+	dynbuf_adds(&text, "\r\n" HEAD BODY);
+	judge_text(&s, dynbuf_str(&text), "{\"cc\":[\"c1@x.com\"]}",
+		   &plain_route, &dialect_sparkpost, "s@x.com", 1);
+	if (!send_as(&s, "r0@x.com", &got, &refusal))
+		fail_msg("%s", refusal.text);
+	assert_non_null(strstr(dynbuf_str(&got), "Cc: c@example.com, "));
+	for (int i = 0; i < 900; i++) {
+		char one[32];
+
+		(void)snprintf(one, sizeof(one), "<o%d@x>,", i);
+		if (strstr(dynbuf_str(&got), one) == NULL)
+			fail_msg("%s: %s", one, dynbuf_str(&got));
+	}
+	assert_non_null(strstr(dynbuf_str(&got), " c1@x.com\r\n"));
+	clear(&s);
+}
+
+/* Once for all copies. */
+static void
+test_cc_is_given(void **state)
+{
+	struct smtp_reply refusal = { 0 };
+	struct scene s = { 0 };
+	DYNBUF_AUTO got;
+
+	(void)state;
+	dynbuf_init(&got, ROOM);
+	s.cc = "given@x.com";
+	judge_text(&s, HEAD BODY, "{\"cc\":[\"c1@x.com\"]}", &plain_route,
+		   &dialect_sparkpost, "s@x.com", 1);
+	assert_true(send_as(&s, "r0@x.com", &got, &refusal));
+	assert_non_null(strstr(dynbuf_str(&got), "Cc: given@x.com\r\n"));
+	clear(&s);
 }
 
 /* --- who needs a copy ----------------------------------------------------- */
@@ -454,6 +506,9 @@ test_tracked_as(void **state)
 	"--b\r\n" html "\r\n--b\r\nContent-Type: application/pdf\r\n" \
 	"\r\nPDF\r\n--b--\r\n"
 #define MIXED "Content-Type: multipart/mixed; boundary=b\r\n"
+#define RELATED(type)                                      \
+	"Content-Type: multipart/related; type=" type "; " \
+	"boundary=b\r\n\r\n"
 #define NEW_TEXT                                                      \
 	"Content-Type: text/plain; charset=utf-8\r\n" QP "\r\nx\r\n"  \
 	"--=_txm_t0\r\nContent-Type: text/html; charset=utf-8\r\n" QP \
@@ -483,6 +538,46 @@ send_made(const char *text, const char *want)
 	clear(&s);
 }
 
+#define SIGNED_BODY                                                     \
+	"\r\n--b\r\n" HTML "\r\n<a href=\"http://x/\">x</a>\r\n--b\r\n" \
+	"Content-Type: application/pkcs7-signature\r\n\r\nz\r\n--b--\r\n"
+#define SIGNED_HEAD                                               \
+	F TO "Subject: S\r\n" DATE ID "DKIM-Signature: a=1\r\n" V \
+	     "Content-Type: multipart/signed; boundary=b\r\n"
+
+static void
+test_signed(void **state)
+{
+	struct scene s = { 0 };
+
+	(void)state;
+	send_made(SIGNED_HEAD SIGNED_BODY, "-\n" SIGNED_HEAD SIGNED_BODY);
+	judge_text(&s, SIGNED_HEAD SIGNED_BODY, OPTION("click_tracking"),
+		   &full_route, &dialect_sparkpost, "s@x.com", 1);
+	assert_int_equal(s.verdict.kind, VERDICT_REFUSE);
+	assert_string_equal(s.verdict.reply.text,
+			    "X-MSYS-API 'options.click_tracking': the message "
+			    "is signed, and nothing in it may change");
+	clear(&s);
+	judge_text(&s, SIGNED_HEAD SIGNED_BODY, "{}", &full_route,
+		   &dialect_sparkpost, "s@x.com", 1);
+	assert_int_equal(s.verdict.kind, VERDICT_HAND_OVER);
+	s.verdict.outgoing->click_tracking = SWITCH_ON; /* by default */
+	assert_false(requeue_is_tracked(s.verdict.outgoing));
+	clear(&s);
+}
+
+/* It would be wrong; where nothing changes it stays. */
+static void
+test_dkim_signature(void **state)
+{
+	(void)state;
+	send_made("DKIM-Signature: a=1\r\nDKIM-Signature: a=2\r\n" F TO
+		  "Subject: S\r\n" DATE ID MIXED "\r\n" PARTS(HTML "\r\n<p>x"),
+		  "-\n" F TO "Subject: S\r\n" DATE ID MIXED
+		  "\r\n" PARTS(TYPE "\r\n--=_txm_t0\r\n" NEW_TEXT));
+}
+
 static void
 test_text(void **state)
 {
@@ -495,6 +590,9 @@ test_text(void **state)
 	send_made(F TO DATE ID V MIXED "\r\n" PARTS(HTML "\r\n<p>x"),
 		  "-\n" F TO DATE ID V MIXED
 		  "\r\n" PARTS(TYPE "\r\n--=_txm_t0\r\n" NEW_TEXT));
+	send_made(F TO DATE ID V RELATED("text/html") PARTS(HTML "\r\n<p>x"),
+		  "-\n" F TO DATE ID V RELATED("\"multipart/alternative\"")
+		      PARTS(TYPE "\r\n--=_txm_t0\r\n" NEW_TEXT));
 }
 
 static int
@@ -513,8 +611,12 @@ main(void)
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_separators_in_names),
+		cmocka_unit_test(test_cc_is_given),
 		cmocka_unit_test(test_needs),
 		cmocka_unit_test(test_tracked_as),
+		cmocka_unit_test(test_signed),
+		cmocka_unit_test(test_dkim_signature),
 		cmocka_unit_test(test_text),
 	};
 
