@@ -58,6 +58,7 @@ MILTER_SRC := \
 	milter/config.c \
 	milter/config_file.c \
 	milter/config_option.c \
+	milter/config_value.c \
 	milter/control_server.c \
 	milter/copies.c \
 	milter/copy_arrival.c \
@@ -74,6 +75,7 @@ MILTER_SRC := \
 	milter/http_pool.c \
 	milter/key_cache.c \
 	milter/key_check.c \
+	milter/key_hide.c \
 	milter/key_known.c \
 	milter/key_reason.c \
 	milter/key_lines.c \
@@ -119,6 +121,7 @@ CTL_SRC := \
 	milter/config.c \
 	milter/config_file.c \
 	milter/config_option.c \
+	milter/config_value.c \
 	milter/control_client.c \
 	milter/control_message.c \
 	milter/crypto.c \
@@ -222,6 +225,7 @@ UNIT_MILTER := \
 	test_http_pool \
 	test_key_cache \
 	test_key_check \
+	test_key_hide \
 	test_keystore \
 	test_limits \
 	test_listener \
@@ -249,15 +253,16 @@ UNIT_MILTER := \
 KEYSTORE := keystore account_cache account_record key_lines key_used
 # What tests/unit/api_scene.c stands on, and what is tested in it.
 API_SCENE := api_batch api_health api_service config config_file config_option \
-	crypto listener metrics plan_seal pool_wake rate_limit sent_memory \
-	store submission
+	config_value crypto key_hide listener metrics plan_seal pool_wake rate_limit \
+	sent_memory store submission
 WITH_DIALECT_SCENE := test_dialect_campaignmonitor test_dialect_flexmail
 WITH_API_SCENE := test_api_batch test_handoff test_queue_delivery
 # Formats of APIs, by tables of tests/unit/api_rows.c.
 WITH_API_ROWS := test_api_campaignmonitor test_api_flexmail test_api_generic \
 	test_api_sparkpost
 
-LINK_test_config := config config_file config_option listener log
+LINK_test_config := config config_file config_option config_value \
+	listener log
 LINK_test_api_batch := $(API_SCENE)
 LINK_test_api_health := api_health log
 LINK_test_control_client := control_client control_message milter_wire crypto \
@@ -266,7 +271,8 @@ LINK_test_control_message := control_message
 LINK_test_copy_arrival := copy_arrival copy_ledger copy_seal crypto log
 LINK_test_copy_ledger := copy_ledger crypto
 LINK_test_crypto := crypto
-LINK_test_docs := config config_file config_option listener log metrics
+LINK_test_docs := config config_file config_option config_value \
+	listener log metrics
 LINK_test_ctl_arguments := ctl_arguments ctl_help ctl_input ctl_request commands \
 	crypto
 LINK_test_ctl_docs := commands ctl_arguments
@@ -274,8 +280,9 @@ LINK_test_handoff := copy_terms handoff handoff_direct handoff_queue handoff_tra
 	limits $(API_SCENE)
 LINK_test_http_pool := http_pool log
 LINK_test_key_cache := key_cache key_known key_table crypto store log
-LINK_test_key_check := key_check key_cache key_known key_table $(KEYSTORE) \
-	crypto store log
+LINK_test_key_check := key_check key_hide key_cache key_known key_table \
+	$(KEYSTORE) crypto store log
+LINK_test_key_hide := key_hide
 LINK_test_limits := limits rate_limit crypto
 LINK_test_keystore := $(KEYSTORE) key_cache key_known key_table crypto store log
 LINK_test_listener := listener
@@ -357,7 +364,7 @@ FUZZ_CC := clang
 FUZZ_CFLAGS = -std=c11 -D_GNU_SOURCE -I. -g -O1 -fno-omit-frame-pointer \
 	-fsanitize=fuzzer-no-link,address,undefined \
 	$(shell $(PKG_CONFIG) --cflags $(PKGS))
-FUZZ_EXTRA := commands config config_file config_option crypto listener \
+FUZZ_EXTRA := commands config config_file config_option config_value crypto listener \
 	lmtp_command lmtp_protocol log milter_wire request sasl_protocol
 FUZZ_OBJ := $(POLICY_SRC:%.c=$(FB)/%.o) $(FUZZ_EXTRA:%=$(FB)/milter/%.o)
 

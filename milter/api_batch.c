@@ -12,7 +12,7 @@
 #include "config.h"
 #include "crypto.h"
 #include "http_pool.h"
-#include "key_check.h"
+#include "key_hide.h"
 #include "log.h"
 #include "metrics.h"
 #include "need.h"
@@ -278,6 +278,14 @@ settle(struct api_batch *b, struct slot *s, const struct api_outcome *o)
 		b->window = API_BATCH_PARALLEL;
 }
 
+/* An API may say the key back, in words for the client and the log: before it
+ * is decoded, as words are cut then, and after, as a format may join them. */
+static void
+hide_key(const struct api_batch *b, char *data, size_t len)
+{
+	key_hide(data, len, b->settings.key, b->head.basic);
+}
+
 /* What became of a call that is over; logged and counted. Touches nothing that
  * the lock guards: a log may be slow. */
 static void
@@ -287,13 +295,11 @@ read_answer(const struct api_batch *b, struct slot *s, struct api_outcome *o)
 	const char *word;
 	enum metrics_call metric;
 
-	/* An API may say the key back, in words for the client and the log. */
-	identity_hide_key(s->call.answer.data, s->call.answer.len,
-			  b->settings.key);
-	identity_hide_key(s->call.answer.data, s->call.answer.len,
-			  b->head.basic);
+	hide_key(b, s->call.answer.data, s->call.answer.len);
 	api_outcome(b->settings.api->format, answered ? s->call.status : 0,
 		    dynbuf_str(&s->call.answer), s->call.answer.len, o);
+	hide_key(b, o->reply.text, strlen(o->reply.text));
+	hide_key(b, o->id, strlen(o->id));
 	word = results[o->kind].word;
 	metric = results[o->kind].metric;
 	if (b->settings.api->accept_ambiguous &&

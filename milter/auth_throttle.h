@@ -16,8 +16,9 @@ struct rate_limit;
 unsigned auth_throttle_wait(struct rate_limit *r, const char *address,
 			    unsigned a_minute);
 
-/* A key from there was wrong. Counts guesses only: a key that is disabled, or
- * used from the wrong place, was not guessed. */
+/* A key from there was wrong, or the user name that goes with it. Counts
+ * guesses only: a key that is disabled, or used from the wrong place, was not
+ * guessed. */
 void auth_throttle_wrong(struct rate_limit *r, const char *address,
 			 unsigned a_minute, enum key_reason reason);
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config_file.h"
 #include "config_option.h"
@@ -195,7 +196,7 @@ take(struct loading *l, struct config_block *b, size_t option,
 		free(why);
 		return 0;
 	}
-	config_block_keep(b, option, value);
+	config_block_keep(b, option, value, l->line);
 	return 1;
 }
 
@@ -297,17 +298,23 @@ read_line(char *dst, int size, void *arg)
 
 /* --- the whole ------------------------------------------------------------ */
 
-static const struct config_option *
-option_named(const char *name, size_t *index_r)
+static size_t
+option_named(enum config_section section, const char *name)
 {
 	for (size_t i = 0; i < config_n_options; i++) {
-		if (config_options[i].section == SECTION_ROUTE &&
-		    strcmp(config_options[i].name, name) == 0) {
-			*index_r = i;
-			return &config_options[i];
-		}
+		if (config_options[i].section == section &&
+		    strcmp(config_options[i].name, name) == 0)
+			return i;
 	}
 	abort();
+}
+
+/* 0: it is not given. */
+static unsigned
+line_of(const struct config_block *b, enum config_section section,
+	const char *name)
+{
+	return b != NULL ? b->lines[option_named(section, name)] : 0;
 }
 
 /* An option that means nothing for this kind of route would be a mistake that
@@ -322,11 +329,10 @@ goes_with(struct loading *l, const struct config_block *b, bool by_transport)
 	static const char *const of_api[] = { "mode", "api", NULL };
 	const char *const *names = by_transport ? of_api : of_transport;
 	char what[100];
-	size_t i;
 
 	for (; *names != NULL; names++) {
-		(void)option_named(*names, &i);
-		if (config_block_value(b, i) == NULL)
+		if (config_block_value(
+			b, option_named(SECTION_ROUTE, *names)) == NULL)
 			continue;
 		(void)snprintf(what, sizeof(what),
 			       "hands over to %s: \"%s\" does not go with that",
@@ -362,6 +368,52 @@ finish_api(struct loading *l, const struct config_block *b,
 		    l, b, "field: its place in the request is taken", clash);
 }
 
+/* Two options that name one header: the later line is the mistake. */
+static void
+fail_of_header(struct loading *l, const struct config_block *b,
+	       const char *option, const char *other, const char *name)
+{
+	unsigned line = line_of(b, SECTION_ROUTE, option);
+	unsigned other_line = line_of(b, SECTION_ROUTE, other);
+
+	l->line = line > other_line ? line : other_line;
+	(void)fail(l,
+		   "[route %s] %s and %s: both are the header %s; write "
+		   "another for one of them",
+		   b->name, option, other, name);
+}
+
+/* What the next hop gets of a message has a header each. */
+static void
+check_headers(struct loading *l, const struct config_block *b,
+	      const struct route *r)
+{
+	const struct {
+		const char *option, *name;
+	} headers[] = {
+		{ "tag_header", r->tag_header },
+		{ "labels_header", r->labels_header },
+		{ "metadata_header", r->metadata_header },
+	};
+	size_t n = sizeof(headers) / sizeof(headers[0]);
+
+	for (size_t i = 0; i < n; i++) {
+		const char *name = headers[i].name;
+
+		for (size_t k = i + 1; name != NULL && k < n; k++) {
+			if (headers[k].name != NULL &&
+			    strcasecmp(name, headers[k].name) == 0)
+				fail_of_header(l, b, headers[i].option,
+					       headers[k].option, name);
+		}
+		for (size_t k = 0; name != NULL && k < r->n_add; k++) {
+			if (strcasecmp(name, r->add[k].name) == 0)
+				fail_of_header(l, b, headers[i].option, "add",
+					       name);
+		}
+	}
+}
+
 static void
 finish_route(struct loading *l, const struct config_block *b,
 	     struct config_route *r)
@@ -380,8 +432,10 @@ finish_route(struct loading *l, const struct config_block *b,
 		(void)fail_at(l, b->line, "needs \"transport = ...\"", b->name);
 		return;
 	}
-	if (r->by_transport)
+	if (r->by_transport) {
+		check_headers(l, b, &r->route);
 		return;
+	}
 	if (r->route.api == NULL && c->n_apis > 0)
 		r->route.api = need(strdup(c->apis[0]->name));
 	api = r->route.api != NULL ? config_api(c, r->route.api) : NULL;
@@ -437,6 +491,37 @@ check_agent_path(struct loading *l)
 			      "and _ . / - only");
 }
 
+/* A copy that came to us and not to Postfix would wait for ever. */
+static void
+check_resubmit(struct loading *l)
+{
+	const struct config *c = l->config;
+	const struct config_block *b =
+	    config_file_find(l->file, SECTION_TOP, "");
+	const struct {
+		const char *option, *socket;
+	} ours[] = {
+		{ "milter_socket", c->milter_socket },
+		{ "sasl_socket", c->sasl_socket },
+		{ "lmtp_socket", c->lmtp_socket },
+		{ "metrics_listen", c->metrics_listen },
+	};
+
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+		unsigned line = line_of(b, SECTION_TOP, "resubmit");
+		unsigned other = line_of(b, SECTION_TOP, ours[i].option);
+
+		if (ours[i].socket == NULL ||
+		    !listener_meets(c->resubmit, ours[i].socket))
+			continue;
+		l->line = line > other ? line : other;
+		(void)fail(l,
+			   "resubmit: is %s, where txmilter listens; it is for "
+			   "the service txresubmit of Postfix",
+			   ours[i].option);
+	}
+}
+
 /* What only the whole file can tell. */
 static void
 finish(struct loading *l)
@@ -457,6 +542,7 @@ finish(struct loading *l)
 		return;
 	}
 	check_agent_path(l);
+	check_resubmit(l);
 	for (struct config_block *b = l->file->first; b != NULL; b = b->next)
 		check_required(l, b);
 	for (struct config_block *b = l->file->first; b != NULL; b = b->next) {

@@ -55,7 +55,7 @@ struct config {
 	char *state_directory;
 	char *secret_file;
 	char *admin_secret;
-	char *resubmit; /* where Postfix takes copies */
+	char *resubmit;	    /* where Postfix takes copies */
 	char *tracking_url; /* NULL: nothing is tracked */
 	char *tracking_secret;
 	char *metrics_listen;	/* NULL: nowhere */

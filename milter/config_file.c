@@ -29,6 +29,7 @@ config_file_free(struct config_file **fp)
 		for (size_t i = 0; i < config_n_options; i++)
 			free(b->values[i]);
 		free(b->values);
+		free(b->lines);
 		free(b->name);
 		free(b);
 	}
@@ -59,6 +60,7 @@ config_file_add(struct config_file *f, enum config_section section,
 	b->line = line;
 	b->base = base;
 	b->values = need(calloc(config_n_options, sizeof(*b->values)));
+	b->lines = need(calloc(config_n_options, sizeof(*b->lines)));
 	while (*end != NULL)
 		end = &(*end)->next;
 	*end = b;
@@ -72,11 +74,13 @@ config_block_value(const struct config_block *b, size_t option)
 }
 
 void
-config_block_keep(struct config_block *b, size_t option, const char *value)
+config_block_keep(struct config_block *b, size_t option, const char *value,
+		  unsigned line)
 {
 	char *old = b->values[option];
 	char *both;
 
+	b->lines[option] = line;
 	if (old == NULL) {
 		b->values[option] = need(strdup(value));
 		return;

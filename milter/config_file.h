@@ -16,11 +16,12 @@ struct config;
 /* One section. */
 struct config_block {
 	enum config_section section;
-	char *name;    /* "" when it has none */
-	unsigned line; /* where it begins */
-	void *base;    /* what its options are set in; not owned */
-	char **values; /* by place in config_options: as given, several lines
-			* joined by LF; NULL: not given */
+	char *name;	 /* "" when it has none */
+	unsigned line;	 /* where it begins */
+	void *base;	 /* what its options are set in; not owned */
+	char **values;	 /* by place in config_options: as given, several lines
+			  * joined by LF; NULL: not given */
+	unsigned *lines; /* where they are; the last of several */
 	struct config_block *next;
 };
 
@@ -42,8 +43,8 @@ struct config_block *config_file_add(struct config_file *f,
 
 /* As given; NULL when it was not. */
 const char *config_block_value(const struct config_block *b, size_t option);
-void config_block_keep(struct config_block *b, size_t option,
-		       const char *value);
+void config_block_keep(struct config_block *b, size_t option, const char *value,
+		       unsigned line);
 
 /* Reads a file (see config_load()). NULL and an error text (free()). */
 struct config_file *config_file_load(const char *name, struct config **config_r,

@@ -9,11 +9,11 @@
 #include <strings.h>
 
 #include "config.h"
+#include "config_value.h"
 #include "listener.h"
 #include "need.h"
 #include "policy/api.h"
 #include "policy/dialect.h"
-#include "policy/requeue.h"
 
 const char *const config_section_names[SECTIONS] = { "", "keys", "api",
 						     "route" };
@@ -60,10 +60,10 @@ const struct config_option config_options[] = {
 	  0, 604800, false, NO_WORDS },
 	{ SECTION_TOP, "log_level", TYPE_LOG_LEVEL, AT(log_level), "info", 0, 0,
 	  false, NO_WORDS },
-	{ SECTION_TOP, "resubmit", TYPE_SOCKET, AT(resubmit),
+	{ SECTION_TOP, "resubmit", TYPE_RESUBMIT, AT(resubmit),
 	  "inet:10027@127.0.0.1", 0, 0, true, NO_WORDS },
-	{ SECTION_TOP, "tracking_url", TYPE_URL, AT(tracking_url), "", 0, 0,
-	  true, NO_WORDS },
+	{ SECTION_TOP, "tracking_url", TYPE_TRACKING_URL, AT(tracking_url), "",
+	  0, 0, true, NO_WORDS },
 	{ SECTION_TOP, "tracking_secret", TYPE_PATH, AT(tracking_secret),
 	  "/etc/txmilter/tracking.secret", 0, 0, true, NO_WORDS },
 	{ SECTION_TOP, "store_size", TYPE_SIZE, AT(store_size), "256M", 1048576,
@@ -262,87 +262,10 @@ set_number(const struct config_option *o, const char *value, void *at)
 
 /* --- text ----------------------------------------------------------------- */
 
-static const char *
-check_url(const char *value)
+static bool
+is_url(const struct config_option *o)
 {
-	const char *host;
-
-	if (strncmp(value, "https://", 8) != 0 &&
-	    strncmp(value, "http://", 7) != 0)
-		return "must begin with https:// (or http://)";
-	host = strchr(value, '/') + 2;
-	if (*host == '\0' || *host == '/')
-		return "has no host";
-	return strpbrk(value, " \t\"<>") != NULL
-		   ? "has a blank or a quote in it"
-		   : NULL;
-}
-
-#define LETTERS "abcdefghijklmnopqrstuvwxyz"
-#define DIGITS "0123456789"
-
-/* What the table of packaging/postfix lets through to FILTER. */
-static const char *
-check_transport(const char *value)
-{
-	size_t name = strspn(value, LETTERS DIGITS "_-");
-	const char *nexthop = value + name + 1;
-
-	if (name == 0 || value[name] != ':')
-		return "must be NAME:NEXTHOP, as in smtp:[mx.example.org]:25";
-	return nexthop[strspn(nexthop, LETTERS DIGITS "_./:[]-")] != '\0'
-		   ? "a next hop has lower case letters, digits and _ . / : "
-		     "[ ] - only"
-		   : NULL;
-}
-
-static const char *
-check_return_path(const char *value)
-{
-	const char *token = strstr(value, ROUTE_TOKEN);
-	const char *at = strrchr(value, '@');
-
-	if (at == NULL || at[1] == '\0' || at == value ||
-	    strchr(value, '@') != at)
-		return "must be an address, as in "
-		       "bounce+" ROUTE_TOKEN "@example.org";
-	if (token == NULL || token > at ||
-	    strstr(token + 1, ROUTE_TOKEN) != NULL)
-		return "must have " ROUTE_TOKEN " once before the @";
-	for (const char *p = value; *p != '\0'; p++) {
-		if (*p <= ' ' || *p > '~' || strchr("<>\"\\,;()", *p) != NULL)
-			return "has a character in it that an address should "
-			       "not have";
-	}
-	/* RFC 5321, 4.5.3.1.1, and 32 digits for the token. */
-	return at - value > 64 - 32 + (long)strlen(ROUTE_TOKEN)
-		   ? "is too long before the @"
-		   : NULL;
-}
-
-/* RFC 5322, 2.2: printable ASCII but the colon. */
-static size_t
-field_name_len(const char *s)
-{
-	size_t n = 0;
-
-	while (s[n] > ' ' && s[n] <= '~' && s[n] != ':')
-		n++;
-	return n;
-}
-
-/* Those that have a meaning of their own stay what they are. */
-static const char *
-check_header(const char *value)
-{
-	if (value[field_name_len(value)] != '\0')
-		return "is not a header's name";
-	if (strncasecmp(value, REQUEUE_OWN_PREFIX,
-			strlen(REQUEUE_OWN_PREFIX)) == 0)
-		return "is a header of txmilter's own";
-	return strncasecmp(value, "X-", 2) != 0
-		   ? "must begin with X-, as headers without a meaning do"
-		   : NULL;
+	return o->type == TYPE_URL || o->type == TYPE_TRACKING_URL;
 }
 
 /* What is wrong with a text of that type; NULL: nothing. */
@@ -358,11 +281,22 @@ check_text(const struct config_option *o, const char *value)
 		return why;
 	if (o->type == TYPE_PATH && *value != '/')
 		return "is not an absolute path";
-	return o->type == TYPE_URL	     ? check_url(value)
-	       : o->type == TYPE_TRANSPORT   ? check_transport(value)
-	       : o->type == TYPE_RETURN_PATH ? check_return_path(value)
-	       : o->type == TYPE_HEADER	     ? check_header(value)
-					     : NULL;
+	switch (o->type) {
+	case TYPE_RESUBMIT:
+		return config_value_resubmit(value);
+	case TYPE_URL:
+		return config_value_url(value);
+	case TYPE_TRACKING_URL:
+		return config_value_tracking_url(value);
+	case TYPE_TRANSPORT:
+		return config_value_transport(value);
+	case TYPE_RETURN_PATH:
+		return config_value_return_path(value);
+	case TYPE_HEADER:
+		return config_value_header(value);
+	default:
+		return NULL;
+	}
 }
 
 static char *
@@ -375,7 +309,7 @@ set_text(const struct config_option *o, const char *value, char **at)
 		return wrong(o, "\"%s\" %s", value, why);
 	if (why != NULL)
 		return wrong(o, "%s", why);
-	while (o->type == TYPE_URL && n > 0 && value[n - 1] == '/')
+	while (is_url(o) && n > 0 && value[n - 1] == '/')
 		n--;
 	free(*at);
 	*at = n > 0 ? need(strndup(value, n)) : NULL;
@@ -390,7 +324,7 @@ add_strip(const struct config_option *o, const char *value, struct route *r)
 	while (*value != '\0') {
 		size_t n = strcspn(value, ", \t");
 
-		if (n > 0 && (field_name_len(value) < n ||
+		if (n > 0 && (config_value_name_len(value) < n ||
 			      memchr(value, '*', n - 1) != NULL))
 			return wrong(o, "\"%.*s\" is not a header's name",
 				     (int)n, value);
@@ -407,13 +341,17 @@ add_strip(const struct config_option *o, const char *value, struct route *r)
 static char *
 add_header(const struct config_option *o, const char *value, struct route *r)
 {
-	size_t n = field_name_len(value);
+	size_t n = config_value_name_len(value);
 	const char *text = value + n + 1;
+	const char *why;
 
 	if (*value == '\0')
 		return NULL;
 	if (n == 0 || value[n] != ':')
 		return wrong(o, "must be \"Name: value\"");
+	why = config_value_added(value, n);
+	if (why != NULL)
+		return wrong(o, "%.*s: %s", (int)n, value, why);
 	text += strspn(text, " \t");
 	for (const char *p = text; *p != '\0'; p++) {
 		if (*p < ' ' || *p > '~')
@@ -588,8 +526,10 @@ config_option_set(const struct config_option *o, const char *value, void *base)
 	switch (o->type) {
 	case TYPE_TEXT:
 	case TYPE_SOCKET:
+	case TYPE_RESUBMIT:
 	case TYPE_PATH:
 	case TYPE_URL:
+	case TYPE_TRACKING_URL:
 	case TYPE_TRANSPORT:
 	case TYPE_RETURN_PATH:
 	case TYPE_HEADER:
@@ -637,8 +577,10 @@ config_option_clear(const struct config_option *o, void *base)
 	switch (o->type) {
 	case TYPE_TEXT:
 	case TYPE_SOCKET:
+	case TYPE_RESUBMIT:
 	case TYPE_PATH:
 	case TYPE_URL:
+	case TYPE_TRACKING_URL:
 	case TYPE_TRANSPORT:
 	case TYPE_RETURN_PATH:
 	case TYPE_HEADER:
@@ -674,8 +616,10 @@ config_option_equal(const struct config_option *o, const void *a, const void *b)
 	switch (o->type) {
 	case TYPE_TEXT:
 	case TYPE_SOCKET:
+	case TYPE_RESUBMIT:
 	case TYPE_PATH:
 	case TYPE_URL:
+	case TYPE_TRACKING_URL:
 	case TYPE_TRANSPORT:
 	case TYPE_RETURN_PATH:
 	case TYPE_HEADER:

@@ -22,8 +22,10 @@ extern const char *const config_section_names[SECTIONS];
 enum config_type {
 	TYPE_TEXT,
 	TYPE_SOCKET,
+	TYPE_RESUBMIT, /* text, a socket of Postfix's on this machine */
 	TYPE_PATH,
 	TYPE_URL,
+	TYPE_TRACKING_URL, /* text, an URL to be put into HTML */
 	TYPE_TRANSPORT,	   /* text, "name:nexthop" */
 	TYPE_RETURN_PATH,  /* text, an address with a token in it */
 	TYPE_HEADER,	   /* text, the name of a header */
@@ -37,8 +39,8 @@ enum config_type {
 	TYPE_FORMAT,
 	TYPE_CONSENT, /* of campaignmonitor: one of api_consents */
 	TYPE_FIELD,   /* of flexmail: "NAME PATH"; may be given again */
-	TYPE_STRIP, /* of a route: names of headers; may be given again */
-	TYPE_ADD,   /* of a route: a header; may be given again */
+	TYPE_STRIP,   /* of a route: names of headers; may be given again */
+	TYPE_ADD,     /* of a route: a header; may be given again */
 };
 
 struct config_option {

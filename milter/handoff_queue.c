@@ -27,8 +27,7 @@
 #include "policy/route.h"
 #include "services.h"
 
-/* As packaging/postfix has it. */
-#define AGENT_TRANSPORT "txmilter"
+#define AGENT_TRANSPORT ROUTE_AGENT
 
 /* How Postfix finds the agent, free(). config.c sees to it that the table of
  * packaging/postfix lets it through. */

@@ -11,6 +11,7 @@
 
 #include "clock.h"
 #include "http_pool.h"
+#include "key_hide.h"
 #include "keystore.h"
 #include "log.h"
 #include "need.h"
@@ -119,34 +120,6 @@ identity_user(const struct identity *id, char user_r[IDENTITY_USER_MAX + 1])
 	(void)snprintf(user_r, IDENTITY_USER_MAX + 1, "%s:%s%s%s",
 		       id->account->id, id->key_id,
 		       id->subaccount[0] != '\0' ? "+" : "", id->subaccount);
-}
-
-static void
-hide(char *data, size_t data_len, const char *what)
-{
-	size_t len = strlen(what);
-	char *end = data + data_len;
-
-	if (data == NULL || len == 0)
-		return;
-	while ((data = memmem(data, (size_t)(end - data), what, len)) != NULL) {
-		memset(data, '*', len);
-		data += len;
-	}
-}
-
-/* Of "account:token" the token is the secret. One that is so short would be
- * found everywhere. */
-#define SECRET_PART_MIN 4
-
-void
-identity_hide_key(char *data, size_t data_len, const char *key)
-{
-	const char *colon = strchr(key, ':');
-
-	hide(data, data_len, key);
-	if (colon != NULL && strlen(colon + 1) >= SECRET_PART_MIN)
-		hide(data, data_len, colon + 1);
 }
 
 /* --- life ----------------------------------------------------------------- */
@@ -587,7 +560,7 @@ read_answer(struct check *check)
 
 	if (call->result != HTTP_ANSWERED)
 		return API_KEY_NO_IDEA;
-	identity_hide_key(call->answer.data, call->answer.len, check->key);
+	key_hide(call->answer.data, call->answer.len, check->key, NULL);
 	return api_key_answer(call->status);
 }
 
@@ -600,7 +573,7 @@ on_account(struct http_call *call)
 
 	if (answer == API_KEY_GOOD &&
 	    !f->keys->read_account(dynbuf_str(&call->answer), call->answer.len,
-			     check->account->id))
+				   check->account->id))
 		answer = API_KEY_NO_IDEA;
 	conclude(check, answer);
 }
@@ -613,8 +586,8 @@ on_routes(struct http_call *call)
 	enum api_key_answer answer = read_answer(check);
 
 	if (answer == API_KEY_GOOD &&
-	    !s->format->keys->read_routes(dynbuf_str(&call->answer), call->answer.len,
-				    check->account))
+	    !s->format->keys->read_routes(dynbuf_str(&call->answer),
+					  call->answer.len, check->account))
 		answer = API_KEY_NO_IDEA;
 	if (answer == API_KEY_GOOD && s->ask_account) {
 		if (submit(check, s->format->keys->account_path, on_account))
@@ -691,7 +664,8 @@ ask_control_plane(struct key_check *kc, struct rules *rules, const char *key,
 	if (!added)
 		answer_unknown(a);
 	if (fresh != NULL &&
-	    !submit(fresh, rules->settings.format->keys->routes_path, on_routes))
+	    !submit(fresh, rules->settings.format->keys->routes_path,
+		    on_routes))
 		conclude(fresh, API_KEY_NO_IDEA);
 }
 

@@ -52,10 +52,6 @@ void identity_free(struct identity **id);
 void identity_user(const struct identity *id,
 		   char user_r[IDENTITY_USER_MAX + 1]);
 
-/* Overwrites each occurrence of a key in text that a peer sent; of
- * "account:token" that of the token alone, too. */
-void identity_hide_key(char *data, size_t len, const char *key);
-
 struct key_check;
 
 struct key_check_settings {
@@ -99,10 +95,10 @@ void key_check_ask(struct key_check *kc, const char *key, size_t len,
 		   const char *address, key_answer_fn *fn, void *arg);
 
 /* The same for the user name Postfix was told: "account:keyid", maybe with
- * "+subaccount", which the identity has then. WRONG when the key is not that account's. UNKNOWN when the
- * key id is not known: we told Postfix that name, so the loss is ours. But when
- * there is no API to ask, or the account was made here, the key was revoked:
- * WRONG. */
+ * "+subaccount", which the identity has then. WRONG when the key is not that
+ * account's. UNKNOWN when the key id is not known: we told Postfix that name,
+ * so the loss is ours. But when there is no API to ask, or the account was made
+ * here, the key was revoked: WRONG. */
 void key_check_ask_user(struct key_check *kc, const char *user,
 			const char *address, key_answer_fn *fn, void *arg);
 

@@ -28,8 +28,8 @@ _Static_assert(CHECKED_LEN + CHECKSUM_DIGITS == KEYSTORE_KEY_LEN, "a key");
 #define CHECKSUM_BYTES 5
 
 /* A key on disk: version, status, three times (little-endian), lengths of the
- * account's id and of the label, and these. Version 2 has the login behind them,
- * to the end; a key without one is written as version 1. */
+ * account's id and of the label, and these. Version 2 has the login behind
+ * them, to the end; a key without one is written as version 1. */
 #define RECORD_VERSION 1
 #define RECORD_VERSION_LOGIN 2
 #define RECORD_HEAD (2 + 3 * 8 + 2)

@@ -99,8 +99,8 @@ bool keystore_label_is_valid(const char *label);
 bool keystore_login_is_valid(const char *login);
 
 /* Makes a key for an account that is there. key_r gets the key: the only time
- * it can be seen; wipe it. k: label, login and times are taken from it, the rest
- * is set in it. 0, or -1: no such account, or disk (logged). */
+ * it can be seen; wipe it. k: label, login and times are taken from it, the
+ * rest is set in it. 0, or -1: no such account, or disk (logged). */
 int keystore_make(struct keystore *ks, struct keystore_key *k,
 		  char key_r[KEYSTORE_KEY_LEN + 1]);
 

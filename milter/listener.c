@@ -180,6 +180,58 @@ listener_check(const char *spec, const char **error_r)
 	return parse(spec, &a, error_r);
 }
 
+static bool
+is_loopback(const struct address *a)
+{
+	switch (a->u.any.sa_family) {
+	case AF_INET: /* 127.0.0.0/8 */
+		return ntohl(a->u.in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+	case AF_INET6:
+		return IN6_IS_ADDR_LOOPBACK(&a->u.in6.sin6_addr);
+	default:
+		return true;
+	}
+}
+
+bool
+listener_is_local(const char *spec)
+{
+	const char *error;
+	struct address a;
+
+	return parse(spec, &a, &error) && is_loopback(&a);
+}
+
+static bool
+is_any(const struct address *a)
+{
+	return a->u.any.sa_family == AF_INET
+		   ? a->u.in.sin_addr.s_addr == htonl(INADDR_ANY)
+		   : IN6_IS_ADDR_UNSPECIFIED(&a->u.in6.sin6_addr);
+}
+
+static bool
+meet(const struct address *a, const struct address *b)
+{
+	if (a->u.any.sa_family != b->u.any.sa_family)
+		return false;
+	if (a->path != NULL)
+		return strcmp(a->path, b->path) == 0;
+	/* in and in6 have the port at the same place. */
+	return a->u.in.sin_port == b->u.in.sin_port &&
+	       (is_any(a) || is_any(b) || memcmp(&a->u, &b->u, a->len) == 0);
+}
+
+bool
+listener_meets(const char *spec, const char *other)
+{
+	const char *error;
+	struct address a, b;
+
+	return parse(spec, &a, &error) && parse(other, &b, &error) &&
+	       meet(&a, &b);
+}
+
 /* (gid_t)-1 for no group: chown() leaves it then. */
 static int
 find_group(const char *name, gid_t *gid_r, char **error_r)

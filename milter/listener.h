@@ -28,6 +28,14 @@ int listener_connect(const char *spec);
  * inet. -1 and an error text (free()). */
 int listener_permit(const char *spec, const char *group, char **error_r);
 
+/* Nobody but this machine can listen there: unix, or a loopback address. spec
+ * is one. */
+bool listener_is_local(const char *spec);
+
+/* Whoever listens on one of them may get who connects to the other: they are
+ * the same, or one has no address of its own. Both are specs. */
+bool listener_meets(const char *spec, const char *other);
+
 /* The path of a unix spec, or NULL. */
 const char *listener_path(const char *spec);
 

@@ -18,7 +18,9 @@
 #include "manage.h"
 #include "need.h"
 #include "policy/account.h"
+#include "policy/api.h"
 #include "policy/dialect.h"
+#include "policy/outgoing.h"
 #include "policy/route.h"
 #include "policy/smtp_reply.h"
 #include "request.h"
@@ -181,6 +183,65 @@ check_new_account(struct manage *m, const struct account *a,
 	return EX_OK;
 }
 
+/* Whether the API can be called with the key; what it says of it is another
+ * matter. */
+static bool
+takes_key(const struct config_api *api, const char *key)
+{
+	static const struct outgoing nothing;
+	struct api_head head = { .n_headers = 0 };
+	bool ok = api->format->head(&api->settings, &nothing, key, &head);
+
+	crypto_wipe(&head, sizeof(head));
+	return ok;
+}
+
+/* The API of one of the account's routes that does not take the key; NULL: all
+ * do. */
+static const struct config_api *
+find_misfit(const struct config *c, const struct account *a, const char *key,
+	    const char **route_r)
+{
+	for (size_t i = 0; i < a->n_routes; i++) {
+		const struct route *r = route_find(&c->routes, a->routes[i].id);
+		const struct config_api *api =
+		    r != NULL && r->api != NULL ? config_api(c, r->api) : NULL;
+
+		*route_r = a->routes[i].id;
+		if (api != NULL && !takes_key(api, key))
+			return api;
+	}
+	return NULL;
+}
+
+/* Its messages would wait in the queue for a key that can be used. api_key
+ * NULL: the one it has. */
+static int
+check_key_form(struct manage *m, const struct account *a, const char *api_key)
+{
+	const struct config *c = m->services->config;
+	const struct config_api *api = NULL;
+	char old[KEY_MAX + 1] = "";
+	const char *route;
+	bool disabled;
+
+	if (api_key == NULL &&
+	    keystore_api_key(m->services->keystore, a->id, old, &disabled) < 0)
+		return disk_failed(m);
+	if (api_key != NULL || old[0] != '\0')
+		api =
+		    find_misfit(c, a, api_key != NULL ? api_key : old, &route);
+	crypto_wipe(old, sizeof(old));
+	if (api == NULL)
+		return EX_OK;
+	return manage_fail(
+	    m, EX_DATAERR,
+	    "The account's key for the API is not of the form that [api %s] "
+	    "takes, where the route \"%s\" leads; txmilter.conf(5) says under "
+	    "\"format = %s\" how it is written",
+	    api->name, route, api->format->name);
+}
+
 /* Makes or changes the account as the request says; under the lock. */
 static int
 put_account(struct manage *m, const char *id)
@@ -205,6 +266,9 @@ put_account(struct manage *m, const char *id)
 	code = apply_account_options(m, a, &changes);
 	if (code == EX_OK && is_new)
 		code = check_new_account(m, a, api_key);
+	if (code == EX_OK &&
+	    (api_key != NULL || request_option(m->request, "route") != NULL))
+		code = check_key_form(m, a, api_key);
 	if (code == EX_OK && (is_new || changes > 0 || api_key != NULL) &&
 	    keystore_put_account(ks, a, api_key) != 0)
 		code = disk_failed(m);
@@ -398,12 +462,12 @@ list_key(struct listing *l, const struct keystore_key *k)
 		return;
 	}
 	report_row(&l->m->report,
-		   (const char *[]){
-		       k->key_id, k->account, status_word(k, l->now),
-		       report_format_time(k->created, created),
-		       report_format_time(k->expires, expires),
-		       report_format_time(k->last_used, used), k->login,
-		       k->label });
+		   (const char *[]){ k->key_id, k->account,
+				     status_word(k, l->now),
+				     report_format_time(k->created, created),
+				     report_format_time(k->expires, expires),
+				     report_format_time(k->last_used, used),
+				     k->login, k->label });
 }
 
 static bool

@@ -21,6 +21,7 @@
 #include "loop.h"
 #include "metrics.h"
 #include "need.h"
+#include "policy/dialect.h"
 #include "sasl_protocol.h"
 
 #define COOKIE_LEN 16
@@ -323,13 +324,46 @@ answer_good(struct connection *c, const struct identity *id)
 	sasl_request_clear(&c->request);
 }
 
+/* The reason is for the log; the client hears `text`. */
 static void
-answer_wrong(struct connection *c, enum metrics_auth why, const char *reason)
+answer_wrong(struct connection *c, enum metrics_auth why, const char *reason,
+	     const char *text)
 {
 	log_info("sasl", "auth result=wrong " WHO_FORMAT " reason=\"%s\"",
 		 WHO(&c->request), reason);
 	count_failure(c, why);
-	fail(c, reason);
+	fail(c, text);
+}
+
+/* Of a key and the name that was issued with it, one alone must not be found
+ * out: whichever is wrong counts the same and is answered the same. */
+static const char wrong_pair[] =
+    "the API key is wrong or revoked, or was issued with another user name";
+
+static void
+answer_wrong_key(struct connection *c, enum key_reason why)
+{
+	const struct sasl_limits *l = &c->sasl->limits;
+	const char *reason = key_reason_text(why);
+
+	auth_throttle_wrong(l->failures, c->request.client, l->auth_failures,
+			    why);
+	answer_wrong(c, metrics_auth_of(why), reason,
+		     why == KEY_REASON_NOT_KNOWN ? wrong_pair : reason);
+}
+
+/* What other rules say of a user name is public. */
+static void
+answer_wrong_login(struct connection *c, const char *reason)
+{
+	const struct sasl_limits *l = &c->sasl->limits;
+	bool not_issued = strcmp(reason, DIALECT_LOGIN_NOT_ISSUED) == 0;
+
+	if (not_issued)
+		auth_throttle_wrong(l->failures, c->request.client,
+				    l->auth_failures, KEY_REASON_NOT_KNOWN);
+	answer_wrong(c, METRICS_AUTH_LOGIN, reason,
+		     not_issued ? wrong_pair : reason);
 }
 
 /* The key is good; is the user name? */
@@ -346,7 +380,7 @@ answer_login(struct connection *c, struct identity *id)
 	if (why == NULL)
 		answer_good(c, id);
 	else
-		answer_wrong(c, METRICS_AUTH_LOGIN, why);
+		answer_wrong_login(c, why);
 }
 
 /* Nothing of what was given as the key or the user name is logged: it may be
@@ -354,21 +388,15 @@ answer_login(struct connection *c, struct identity *id)
 static void
 answer(struct connection *c, const struct ask *ask)
 {
-	const struct sasl_limits *l = &c->sasl->limits;
-	const struct sasl_request *r = &c->request;
-
 	if (ask->status == KEY_GOOD && ask->id != NULL) {
 		answer_login(c, ask->id);
 	} else if (ask->status == KEY_WRONG) {
-		auth_throttle_wrong(l->failures, r->client, l->auth_failures,
-				    ask->reason);
-		answer_wrong(c, metrics_auth_of(ask->reason),
-			     key_reason_text(ask->reason));
+		answer_wrong_key(c, ask->reason);
 	} else {
 		log_warning("sasl",
 			    "auth result=unknown " WHO_FORMAT
 			    " reason=\"cannot tell now\"",
-			    WHO(r));
+			    WHO(&c->request));
 		count_failure(c, METRICS_AUTH_UNKNOWN);
 		c->broken = true;
 	}

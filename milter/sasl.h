@@ -4,15 +4,17 @@
  *
  * One thread with an epoll loop serves every smtpd process. It never waits
  * for a key check: the answer is posted back to the loop. Good key and user
- * name: OK with user=<account>:<keyid>, and "+" and the subaccount that the user
- * name names. Wrong: FAIL with a reason (the client hears 535).
- * Cannot tell, or no answer within SASL_ANSWER_MS: the connection is closed,
- * which is the only way to a 454 (Postfix gives up by itself at 10 s): of
- * what FAIL can say Postfix 3.7 reads nothing but the reason.
+ * name: OK with user=<account>:<keyid>, and "+" and the subaccount that the
+ * user name names. Wrong: FAIL with a reason (the client hears 535). Cannot
+ * tell, or no answer within SASL_ANSWER_MS: the connection is closed, which is
+ * the only way to a 454 (Postfix gives up by itself at 10 s): of what FAIL can
+ * say Postfix 3.7 reads nothing but the reason.
  *
  * A client's address from which too many keys were wrong hears 454 as well,
  * before its key is looked at. A wrong key takes one of its tokens, a good one
  * none; keys that are checked at the same time all count as before the first.
+ * A good key with another user name than was issued with it counts, and is
+ * answered, as a wrong key; only the log tells them apart.
  */
 #ifndef TXM_MILTER_SASL_H
 #define TXM_MILTER_SASL_H
@@ -36,8 +38,9 @@ struct sasl_limits {
 				      * the address; NULL: no limit */
 	unsigned auth_failures;	 /* a minute, for each address; 0: no limit */
 	struct metrics *metrics; /* NULL: none */
-	/* The user name of a login whose key is good, as dialect_login(). NULL:
-	 * any name will do. */
+	/* The user name of a login whose key is good, as dialect_login():
+	 * DIALECT_LOGIN_NOT_ISSUED is not for the client. NULL: any name will
+	 * do. */
 	const char *(*login)(void *arg, const struct identity *id,
 			     const char *user, size_t len, char *subaccount_r);
 	void *login_arg;

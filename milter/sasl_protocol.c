@@ -208,8 +208,7 @@ take_plain(struct sasl_request *r, struct span message)
 		return refuse(r, "the response is not one of AUTH PLAIN, "
 				 "it must hold a user name and an API key");
 	if (nul1 - message.p > SASL_USER_MAX ||
-	    !take_user(
-		r, (struct span){ nul1 + 1, (size_t)(nul2 - nul1 - 1) }))
+	    !take_user(r, (struct span){ nul1 + 1, (size_t)(nul2 - nul1 - 1) }))
 		return refuse(r, "the user name is too long");
 	return take_password(
 	    r, (struct span){ nul2 + 1, (size_t)(end - nul2 - 1) });

@@ -14,6 +14,10 @@
 /* The name of the one for routes that have no section of their own. */
 #define ROUTE_ANY "*"
 
+/* The transport of Postfix that leads to our LMTP agent, as packaging/postfix
+ * has it. */
+#define ROUTE_AGENT "txmilter"
+
 /* Where the token of a message is put in return_path. */
 #define ROUTE_TOKEN "{token}"
 
@@ -33,7 +37,7 @@ struct api_format;
 struct route {
 	char *name;
 	enum route_handoff handoff;
-	char *api;	 /* DIRECT, QUEUED: the name of an [api NAME] */
+	char *api; /* DIRECT, QUEUED: the name of an [api NAME] */
 	const struct api_format *format; /* and its format */
 	char *transport; /* TRANSPORT: "name:nexthop", as FILTER wants it */
 	/* TRANSPORT only. The envelope sender with ROUTE_TOKEN in its local

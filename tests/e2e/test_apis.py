@@ -278,13 +278,46 @@ def test_ignored_is_in_the_log(apis):
     ("flexmail", "no-colon-in-it"), ("campaignmonitor", "a&b:c0ffee")])
 def test_a_key_of_another_form(apis, format, known):
     known = apis.secret(known + secrets.token_hex(8))
-    key, _, _ = apis.local_key("--dialect", "sparkpost", known=known,
-                               routes=(f"{format}-direct",))
+    account = "a" + secrets.token_hex(6)
+    key = apis.secret("k-" + secrets.token_urlsafe(20))
+    # Import restores what was exported, whatever the configuration is now.
+    apis.daemon.ctl("key", "import", "-", input=json.dumps(
+        {"account": account, "dialect": "sparkpost", "api_key": known,
+         "routes": [{"id": f"{format}-direct", "name": ""}]}) + "\n" +
+        json.dumps({"key": key, "of": account}) + "\n")
     # Nothing is lost: it waits until the operator gives the account another.
     assert send(apis, key, mail.message()).code == 250
     apis.daemon.wait_for_log(f"not of the form that api {format} takes")
     apis.postfix.postsuper("-d", "ALL")
     assert not apis.api.requests
+
+
+def test_key_add_says_so_at_once(apis, tmp_path):
+    """Of a new account's key, and of the account's when it gets a route."""
+    file = tmp_path / "api.key"
+
+    def add(account, *options, **kw):
+        return apis.daemon.ctl("key", "add", "--account", account,
+                               *options, **kw)
+
+    def wrong(*options):
+        text = add(*options, code=65)
+        assert "[api flexmail]" in text and '"flexmail-queued"' in text
+        assert "format = flexmail" in text and "no-colon" not in text
+
+    file.write_text(apis.secret("no-colon-in-" + secrets.token_hex(8)))
+    account = "a" + secrets.token_hex(6)
+    flexmail = ("--route", "flexmail-queued")
+    wrong(account, "--route", "sparkpost-queued", *flexmail,
+          "--api-key-file", file)
+    assert account not in apis.daemon.ctl("route", "list")
+    add(account, "--route", "sparkpost-queued", "--api-key-file", file)
+    wrong(account, *flexmail)
+    assert "flexmail" not in apis.daemon.ctl("route", "list", account)
+    add(account)  # another key; the account is as it was
+    file.write_text("4711:" + apis.secret("t" + secrets.token_hex(8)))
+    add(account, *flexmail, "--api-key-file", file)
+    assert "flexmail" in apis.daemon.ctl("route", "list", account)
 
 
 # --- answers ---------------------------------------------------------------

@@ -2,18 +2,19 @@
 """No secret in any log at any level, nor on the disk, nor in the process
 list.  The relays of all other tests are searched too when they stop."""
 
+import base64
 import os
+import secrets
 from pathlib import Path
 
 import pytest
 
 import mail
-from relay import RCPT, forms
+from relay import RCPT, SENDER, forms
 from smtp_client import Rejected
 
 
 def test_the_search_finds_what_it_should():
-    import base64
     for before in ("", "a", "ab", "user\0"):
         text = base64.b64encode(f"{before}the-secret-key-x".encode())
         assert any(f in b"AUTH PLAIN " + text + b"\r\n"
@@ -69,6 +70,51 @@ def test_the_reply_does_not_say_the_key_back(relay):
     relay.api.fault("send", key=key, status=400,
                     body={"description": f"the key {key} has no plan"})
     assert relay.send(key, mail.message()).code == 550
+
+
+def as_json(text, escape):
+    """A document that says the text, with characters escaped."""
+    return ('{"detail": "Bad ' + "".join(map(escape, text)) + '"}').encode()
+
+
+@pytest.fixture(scope="module")
+def flexmail(relays):
+    """Its keys have two parts, and go as Basic."""
+    return relays(sections={
+        "api flexmail": {"format": "flexmail",
+                         "url": lambda relay: relay.api.url_of("flexmail")},
+        "route flexmail": {"api": "flexmail"}})
+
+
+@pytest.mark.parametrize("escape", [
+    lambda c: "\\/" if c == "/" else c, lambda c: f"\\u{ord(c):04x}"],
+    ids=["slashes", "all"])
+@pytest.mark.parametrize("which", ["key", "token", "basic"])
+def test_nor_escaped(flexmail, escape, which):
+    """What JSON hides from a search is a secret when it is decoded."""
+    # Its base64 has a slash in it, too.
+    token = flexmail.secret(f"t/k??k{secrets.token_hex(8)}")
+    pair = f"4711:{token}"
+    basic = base64.b64encode(pair.encode()).decode()
+    assert "/" in basic
+    key, _, _ = flexmail.local_key("--dialect", "sparkpost", known=pair,
+                                   routes=("flexmail",))
+    said = {"key": pair, "token": token, "basic": basic}[which]
+    flexmail.api.fault(times=1, status=422, body=as_json(said, escape))
+    with flexmail.client(key, user="SMTP_Injection") as c:
+        reply = c.deliver(SENDER, [RCPT], mail.message())
+    assert reply.code == 550 and "Bad ****" in reply.text
+    assert not flexmail.leaks()
+
+
+def test_nor_escaped_when_keys_are_checked(relay):
+    """Names of routes are shown to the operator, and kept."""
+    key = relay.secret("k/" + secrets.token_hex(8))
+    said = key.replace("/", "\\/")
+    relay.api.fault("userroutes", key=key, status=200, body=(
+        f'[{{"id": "main", "name": "of {said}"}}]').encode())
+    assert relay.send(key, mail.message()).code in (250, 535)
+    assert not relay.leaks()
 
 
 def test_process_list_and_environment(relay):

@@ -494,17 +494,6 @@ key_check_refused(struct key_check *kc, const char *account, const char *key,
 	r->local = local;
 }
 
-void
-identity_hide_key(char *data, size_t len, const char *key)
-{
-	char *at;
-
-	if (data == NULL || key[0] == '\0')
-		return;
-	while ((at = memmem(data, len, key, strlen(key))) != NULL)
-		memset(at, '*', strlen(key));
-}
-
 /* --- the circuit breaker -------------------------------------------------- */
 
 static struct api_health **

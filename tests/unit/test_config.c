@@ -105,6 +105,18 @@ enum kind { STRING, UNSIGNED, SIZE, BOOL, LEVEL };
 #define AT_API(member) offsetof(struct config_api, member)
 #define AT_ROUTE(member) offsetof(struct config_route, member)
 
+#define NOT_HERE                                                        \
+	"must be on this machine: unix:/path, or inet:port@127.0.0.1 (" \
+	"or ::1)"
+#define IN_HTML                                                          \
+	"may have letters, digits and - . _ ~ / : % [ ] only, as in "    \
+	"https://click.example.org/t"
+#define CONTROL                                                          \
+	"is a header that says what to do with a message, and never leaves"
+#define ALREADY                                                          \
+	"is the message's, or of the systems it came through; write "    \
+	"another, as X-Pool: bulk"
+
 /* Every option, with its bounds from both sides; a value that is not taken
  * has the error's text. */
 static const struct {
@@ -159,9 +171,26 @@ static const struct {
 	T(resubmit, "unix:/run/r.sock", "unix:/run/r.sock"),
 	E("", resubmit, "10027", "must be unix:/path or inet:port@address"),
 	E("", resubmit, "", "needs a value"),
+	T(resubmit, "inet:10027@127.8.0.1", "inet:10027@127.8.0.1"),
+	T(resubmit, "inet:10027@[::1]", "inet:10027@[::1]"),
+	E("", resubmit, "inet:25@192.0.2.1", NOT_HERE),
+	E("", resubmit, "inet:10027@0.0.0.0", NOT_HERE),
+	E("", resubmit, "inet:10027@2001:db8::1", NOT_HERE),
+	E("", resubmit, "inet:10027@::", NOT_HERE),
 	T(tracking_url, "https://t.example/x/", "https://t.example/x"),
 	E("", tracking_url, "t.example",
 	  "must begin with https:// (or http://)"),
+	T(tracking_url, "http://[2001:db8::1]:80/~a/B%20-_.",
+	  "http://[2001:db8::1]:80/~a/B%20-_."),
+	E("", tracking_url, "https:///x", "has no host"),
+	E("", tracking_url, "https://t.example/?a", IN_HTML),
+	E("", tracking_url, "https://t.example/#a", IN_HTML),
+	E("", tracking_url, "https://me:secret@t.example", IN_HTML),
+	E("", tracking_url, "https://t.example/'", IN_HTML),
+	E("", tracking_url, "https://t.example/`", IN_HTML),
+	E("", tracking_url, "https://t.example/&amp", IN_HTML),
+	E("", tracking_url, "https://t.example/\\", IN_HTML),
+	E("", tracking_url, "https://t\xc3\xa9.example", IN_HTML),
 	T(tracking_secret, "/srv/tracking", "/srv/tracking"),
 	E("", tracking_secret, "tracking",
 	  "\"tracking\" is not an absolute path"),
@@ -379,6 +408,16 @@ static const struct {
 	  "must be NAME:NEXTHOP, as in smtp:[mx.example.org]:25"),
 	E(MAIL, transport, "smtp:a b",
 	  "a next hop has lower case letters, digits and _ . / : [ ] - only"),
+	E(MAIL, transport, "txmilter:unix:/run/lmtp.sock",
+	  "is txmilter itself; write one that leads on, as in "
+	  "smtp:[mx.example.org]:25"),
+	E(MAIL, transport, "txmilter:",
+	  "is txmilter itself; write one that leads on, as in "
+	  "smtp:[mx.example.org]:25"),
+	{ MAIL, "transport", "txmilter2:", STRING, AT_ROUTE(route.transport),
+	  "txmilter2:", 0, NULL },
+	{ MAIL, "transport", "tx:", STRING, AT_ROUTE(route.transport), "tx:", 0,
+	  NULL },
 	RM(return_path, "b+{token}@b.example", "b+{token}@b.example"),
 	RM(return_path, "{token}@b.example", "{token}@b.example"),
 	RM(return_path, "12345678901234567890123456789012{token}@b",
@@ -405,12 +444,41 @@ static const struct {
 	  "must begin with X-, as headers without a meaning do"),
 	E(BOUNCES, metadata_header, "x-txmilter-Meta",
 	  "is a header of txmilter's own"),
+	E(BOUNCES, tag_header, "X-PM-Tag", CONTROL),
+	E(BOUNCES, labels_header, "x-msys-api", CONTROL),
+	E(BOUNCES, metadata_header, "X-Flexmail-Metadata-Any", CONTROL),
+	E(BOUNCES, metadata_header, "X-Auth-APIKey", CONTROL),
 	E(BOUNCES, return_path, "<{token}@b>",
 	  "has a character in it that an address should not have"),
 	E(BOUNCES, strip, "X-A, X*B", "\"X*B\" is not a header's name"),
 	E(BOUNCES, strip, "X:", "\"X:\" is not a header's name"),
 	E(BOUNCES, add, "X-A", "must be \"Name: value\""),
 	E(BOUNCES, add, ": x", "must be \"Name: value\""),
+	E(BOUNCES, add, "x-txmilter-Route: smtp:",
+	  "x-txmilter-Route: is a header of txmilter's own"),
+	E(BOUNCES, add, "X-Transactional-Tag: a",
+	  "X-Transactional-Tag: " CONTROL),
+	E(BOUNCES, add, "X-Flexmail-Metadata-A: a",
+	  "X-Flexmail-Metadata-A: " CONTROL),
+	E(BOUNCES, add, "bcc: x@y.example", "bcc: " ALREADY),
+	E(BOUNCES, add, "Resent-Bcc: x@y.example", "Resent-Bcc: " ALREADY),
+	E(BOUNCES, add, "From: x@y.example", "From: " ALREADY),
+	E(BOUNCES, add, "Sender: x@y.example", "Sender: " ALREADY),
+	E(BOUNCES, add, "Reply-To: x@y.example", "Reply-To: " ALREADY),
+	E(BOUNCES, add, "To: x@y.example", "To: " ALREADY),
+	E(BOUNCES, add, "Cc: x@y.example", "Cc: " ALREADY),
+	E(BOUNCES, add, "Subject: x", "Subject: " ALREADY),
+	E(BOUNCES, add, "Date: x", "Date: " ALREADY),
+	E(BOUNCES, add, "Message-Id: <x@y>", "Message-Id: " ALREADY),
+	E(BOUNCES, add, "In-Reply-To: <x@y>", "In-Reply-To: " ALREADY),
+	E(BOUNCES, add, "References: <x@y>", "References: " ALREADY),
+	E(BOUNCES, add, "content-type: text/plain", "content-type: " ALREADY),
+	E(BOUNCES, add, "Content-X: y", "Content-X: " ALREADY),
+	E(BOUNCES, add, "MIME-Version: 1.0", "MIME-Version: " ALREADY),
+	E(BOUNCES, add, "Received: x", "Received: " ALREADY),
+	E(BOUNCES, add, "Return-Path: <x>", "Return-Path: " ALREADY),
+	E(BOUNCES, add, "Delivered-To: x", "Delivered-To: " ALREADY),
+	E(BOUNCES, add, "Apparently-To: x", "Apparently-To: " ALREADY),
 	E(BOUNCES, add, "X-A: \xc3\xa9", "X-A: must be printable ASCII"),
 };
 
@@ -494,6 +562,9 @@ test_values(void **state)
 	"[" section "]: write [" word " NAME]; a name has letters, digits, " \
 	"'.', '_' and '-'"
 #define FLEXMAIL "[api a]\nurl = https://h\nformat = flexmail\n"
+#define OURS(option)                                                          \
+	"resubmit: is " option ", where txmilter listens; it is for the " \
+	"service txresubmit of Postfix"
 #define MAIL_ROUTE "[route out]\nhandoff = transport\ntransport = smtp:\n"
 #define REST "not \"option = value\", \"[section]\" or a comment"
 
@@ -571,6 +642,38 @@ static const struct {
 	{ "an api for a transport route", API MAIL_ROUTE "api = esp\n", 3,
 	  "[route out] hands over to a transport: \"api\" does not go with "
 	  "that" },
+	{ "one header for two things",
+	  MAIL_ROUTE "labels_header = X-A\n\ntag_header = x-a\nstrip = X\n",
+	  6,
+	  "[route out] tag_header and labels_header: both are the header x-a; "
+	  "write another for one of them" },
+	{ "one header for two other things",
+	  MAIL_ROUTE "labels_header = X-A\nmetadata_header = X-A\n", 5,
+	  "[route out] labels_header and metadata_header: both are the header "
+	  "X-A; write another for one of them" },
+	{ "a header that is added, too",
+	  MAIL_ROUTE "metadata_header = X-A\nadd = X-B: 1\nadd = X-a: 1\n", 6,
+	  "[route out] metadata_header and add: both are the header X-A; "
+	  "write another for one of them" },
+	{ "headers that do not get in each other's way",
+	  MAIL_ROUTE "tag_header = X-A\nlabels_header = X-B\n"
+		     "metadata_header = X-C\nadd = X-D: 1\nadd = X-D: 2\n"
+		     "add = List-Unsubscribe: <https://h>\nstrip = X-D\n",
+	  0, NULL },
+	{ "copies to the LMTP agent",
+	  "lmtp_socket = unix:/run/a\nresubmit = local:/run/a\n" API, 2,
+	  OURS("lmtp_socket") },
+	{ "copies to the milter, the other way round",
+	  "resubmit = inet:99@127.0.0.1\n\nmilter_socket = inet:99@0.0.0.0\n"
+	  API, 3, OURS("milter_socket") },
+	{ "copies to the logins",
+	  "sasl_socket = unix:/run/a\nresubmit = unix:/run/a\n" API, 2,
+	  OURS("sasl_socket") },
+	{ "copies to the metrics, by default",
+	  "metrics_listen = inet:10027@127.0.0.1\n" API, 1,
+	  OURS("metrics_listen") },
+	{ "copies to the port beside",
+	  "metrics_listen = inet:10026@127.0.0.1\n" API, 0, NULL },
 	{ "consent for another format", API "consent_to_track = No\n", 1,
 	  "[api esp] the format emaildelivery has no such option: "
 	  "\"consent_to_track\"" },

@@ -64,6 +64,65 @@ tear_down(void **state)
 }
 
 static void
+test_local(void **state)
+{
+	static const struct {
+		const char *spec;
+		bool local;
+	} rows[] = {
+		{ "unix:/run/x", true },
+		{ "inet:1@127.0.0.1", true },
+		{ "inet:1@127.255.0.9", true },
+		{ "inet:1@[::1]", true },
+		{ "inet:1@126.0.0.1", false },
+		{ "inet:1@128.0.0.1", false },
+		{ "inet:1@0.0.0.0", false },
+		{ "inet:1@::", false },
+		{ "inet:1@::2", false },
+		{ "inet:1@::ffff:127.0.0.1", false },
+		{ "nothing", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		if (listener_is_local(rows[i].spec) != rows[i].local)
+			fail_msg("%s", rows[i].spec);
+	}
+}
+
+static void
+test_meets(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool meet;
+	} rows[] = {
+		{ "unix:/run/x", "local:/run/x", true },
+		{ "unix:/run/x", "unix:/run/xy", false },
+		{ "unix:/run/x", "inet:1@127.0.0.1", false },
+		{ "inet:1@127.0.0.1", "inet:1@127.0.0.1", true },
+		{ "inet:1@127.0.0.1", "inet:2@127.0.0.1", false },
+		{ "inet:257@127.0.0.1", "inet:1@127.0.0.1", false },
+		{ "inet:1@127.0.0.1", "inet:1@127.0.0.2", false },
+		{ "inet:1@127.0.0.1", "inet:1@0.0.0.0", true },
+		{ "inet:1@127.0.0.1", "inet:1@::", false },
+		{ "inet:1@::1", "inet:1@[::1]", true },
+		{ "inet:1@::1", "inet:1@::", true },
+		{ "inet:1@::1", "inet:2@::", false },
+		{ "inet:1@::1", "inet:1@::2", false },
+		{ "nothing", "nothing", false },
+		{ "unix:/run/x", "nothing", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		if (listener_meets(rows[i].a, rows[i].b) != rows[i].meet ||
+		    listener_meets(rows[i].b, rows[i].a) != rows[i].meet)
+			fail_msg("%s %s", rows[i].a, rows[i].b);
+	}
+}
+
+static void
 test_check(void **state)
 {
 	static const struct {
@@ -629,6 +688,8 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_meets),
 		cmocka_unit_test(test_path),
 #define AT_PLACE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 		AT_PLACE(test_unix_socket),

@@ -55,11 +55,18 @@
 #define NONE "AHUAbm9uZQ=="
 #define LOGIN_GOOD_LATE "Z29vZC1sYXRl"
 
+/* Without a user name, and with "secret" for one. */
+#define NOBODY_GOOD "AABnb29k"
+#define SECRET_GOOD "AHNlY3JldABnb29k"
+
 #define PARAMS "service=smtp\tnologin\tlip=192.0.2.1\trip=192.0.2.7"
 #define AUTH_PLAIN(id, response) \
 	"AUTH\t" id "\tPLAIN\t" PARAMS "\tresp=" response "\n"
 #define OK(id, key) "OK\t" id "\tuser=acct:" key "\n"
-#define FAIL(id) "FAIL\t" id "\treason=the API key is wrong or revoked\n"
+#define WRONG_PAIR                                                       \
+	"the API key is wrong or revoked, or was issued with another user " \
+	"name"
+#define FAIL(id) "FAIL\t" id "\treason=" WRONG_PAIR "\n"
 
 struct question {
 	key_answer_fn *fn;
@@ -122,7 +129,9 @@ begins(const char *text, const char *prefix)
 static void
 answer(struct question *q)
 {
-	q->fn(q->arg, q->status, KEY_REASON_NONE, q->id);
+	q->fn(q->arg, q->status,
+	      q->status == KEY_WRONG ? KEY_REASON_NOT_KNOWN : KEY_REASON_NONE,
+	      q->id);
 	free(q);
 }
 
@@ -649,8 +658,7 @@ test_crowd(void **state)
 					 kind, i);
 			else
 				snprintf(want, sizeof(want),
-					 "FAIL\t%u\treason=the API key is "
-					 "wrong or revoked\n",
+					 "FAIL\t%u\treason=" WRONG_PAIR "\n",
 					 round);
 			expect(kind, fds[i], want);
 		}
@@ -867,9 +875,10 @@ lines_with(const char *text, const char *end)
 	return n;
 }
 
-#define NOT_ISSUED "the user name is not the one that was issued"
+#define PUBLIC "the user name must be u"
 
-/* "u" may log in, "s" is a subaccount, others may not. */
+/* "u" may log in, "s" is a subaccount; of others the one that is empty breaks a
+ * rule that everybody knows. */
 static const char *
 judge_login(void *arg, const struct identity *id, const char *user, size_t len,
 	    char *subaccount_r)
@@ -880,8 +889,11 @@ judge_login(void *arg, const struct identity *id, const char *user, size_t len,
 	atomic_fetch_add(asked, 1);
 	if (len == 1 && user[0] == 's')
 		strcpy(subaccount_r, "12345678901234567890123456789012");
-	return len == 1 && (user[0] == 'u' || user[0] == 's') ? NULL
-							      : NOT_ISSUED;
+	if (len == 0)
+		return PUBLIC;
+	return len == 1 && (user[0] == 'u' || user[0] == 's')
+		   ? NULL
+		   : DIALECT_LOGIN_NOT_ISSUED;
 }
 
 static void
@@ -898,13 +910,16 @@ test_logins(void **state)
 		  "user=acct:good+1234" },
 		/* NUL secret NUL good-late */
 		{ AUTH_PLAIN("3", "AHNlY3JldABnb29kLWxhdGU="),
-		  "FAIL\t3\treason=" NOT_ISSUED "\n",
+		  FAIL("3"),
 		  "auth result=wrong client=192.0.2.7 mech=PLAIN tls=no "
-		  "reason=\"" NOT_ISSUED "\"" },
+		  "reason=\"" DIALECT_LOGIN_NOT_ISSUED "\"" },
 		{ "AUTH\t4\tLOGIN\t" PARAMS "\tresp=c2VjcmV0\n"
 		  "CONT\t4\tZ29vZA==\n",
-		  "CONT\t4\tUGFzc3dvcmQ6\nFAIL\t4\treason=" NOT_ISSUED "\n",
-		  "mech=LOGIN tls=no reason=\"" NOT_ISSUED "\"" },
+		  "CONT\t4\tUGFzc3dvcmQ6\n" FAIL("4"),
+		  "mech=LOGIN tls=no reason=\"" DIALECT_LOGIN_NOT_ISSUED
+		  "\"" },
+		{ AUTH_PLAIN("6", NOBODY_GOOD), "FAIL\t6\treason=" PUBLIC "\n",
+		  "reason=\"" PUBLIC "\"" },
 		/* Not asked about. */
 		{ AUTH_PLAIN("5", WRONG), FAIL("5"), "auth result=wrong" },
 	};
@@ -928,7 +943,7 @@ test_logins(void **state)
 		assert_non_null(strstr(text, rows[i].line));
 		assert_null(strstr(text, "secret"));
 	}
-	assert_int_equal(atomic_load(&asked), 4);
+	assert_int_equal(atomic_load(&asked), 5);
 	server_stop(s);
 }
 
@@ -1084,6 +1099,32 @@ test_throttling(void **state)
 			fail_msg("%s: asked %u times", rows[i].name,
 				 atomic_load(&questions) - before);
 	}
+	server_stop(s);
+	rate_limit_free(&limits.failures);
+}
+
+/* A user name that was not issued counts, one that breaks a rule does not. */
+static void
+test_user_names_throttled(void **state)
+{
+	atomic_uint asked = 0;
+	struct sasl_limits limits = { .failures = rate_limit_new(100),
+				      .auth_failures = 2,
+				      .login = judge_login,
+				      .login_arg = &asked };
+	struct server *s = server_start_with(&limits);
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++)
+		expect_talk(s, "a rule", FROM(A, "1", NOBODY_GOOD),
+			    "FAIL\t1\treason=" PUBLIC "\n", false);
+	expect_talk(s, "another name", FROM(A, "1", SECRET_GOOD), FAIL("1"),
+		    false);
+	expect_talk(s, "good", FROM(A, "1", GOOD), OK("1", "good"), false);
+	expect_talk(s, "and another", FROM(A, "1", SECRET_GOOD), FAIL("1"),
+		    false);
+	expect_talk(s, "throttled", FROM(A, "1", GOOD), "", true);
+	assert_int_equal(atomic_load(&asked), 8);
 	server_stop(s);
 	rate_limit_free(&limits.failures);
 }
@@ -1423,6 +1464,7 @@ main(void)
 		cmocka_unit_test(test_log_of_no_answer_in_time),
 		cmocka_unit_test(test_throttling),
 		cmocka_unit_test(test_no_throttling),
+		cmocka_unit_test(test_user_names_throttled),
 		cmocka_unit_test(test_throttled_for_a_while),
 		cmocka_unit_test(test_log_of_throttling),
 		cmocka_unit_test(test_metrics),
