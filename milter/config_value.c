@@ -9,6 +9,7 @@
 #include "listener.h"
 #include "need.h"
 #include "policy/dialect.h"
+#include "policy/group_header.h"
 #include "policy/requeue.h"
 #include "policy/route.h"
 
@@ -122,10 +123,11 @@ check_meaning(const char *name)
 {
 	if (begins_with(name, REQUEUE_OWN_PREFIX))
 		return "is a header of txmilter's own";
-	return dialect_is_control(name) ? "is a header that says what to do "
-					  "with a message, and never "
-					  "leaves"
-					: NULL;
+	/* A smarthost of such a provider may well be told its tag. */
+	return dialect_is_control(name) && !group_header_is(name)
+		   ? "is a header that says what to do with a message, and "
+		     "never leaves"
+		   : NULL;
 }
 
 /* Those that have a meaning of their own stay what they are. */
