@@ -196,8 +196,8 @@ def test_protocol_that_is_asked_for(relay):
     with milter(relay) as m:
         m.negotiate()
         # To add and change headers, to replace the body, the sender, to
-        # add recipients.
-        assert m.actions == 0x01 | 0x10 | 0x02 | 0x40 | 0x04
+        # add recipients, with ESMTP parameters.
+        assert m.actions == 0x01 | 0x10 | 0x02 | 0x40 | 0x04 | 0x80
         assert m.steps & 0x400  # SKIP
 
 
