@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "policy/hex_digit.h"
+
 /* Of "account:token" the token is the secret. One that is so short would be
  * found everywhere. */
 #define SECRET_PART_MIN 4
@@ -34,15 +36,6 @@ hide_plain(char *data, size_t data_len, const struct secret *s)
 
 /* No character of a key. */
 #define OTHER (-1)
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 'a' ^ 'A';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* "u0061": the character. False: it is none. */
 static bool

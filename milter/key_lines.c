@@ -6,6 +6,7 @@
 
 #include "policy/account.h"
 #include "policy/dynbuf.h"
+#include "policy/hex_digit.h"
 #include "policy/json_text.h"
 #include "policy/utf8.h"
 
@@ -44,16 +45,6 @@ read_account(const struct json_object *o, struct key_line *line)
 	line->has_api_key = true;
 	(void)snprintf(line->api_key, sizeof(line->api_key), "%s", api_key);
 	return NULL;
-}
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 static bool

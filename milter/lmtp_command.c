@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "policy/dynbuf.h"
+#include "policy/hex_digit.h"
 #include "policy/utf8.h"
 
 #define BAD_SYNTAX "501 5.5.4 Syntax error in the arguments"
@@ -204,16 +205,6 @@ take_mail_parameter(struct span keyword, struct span value,
 	if (is_word(keyword, "RET") || is_word(keyword, "ENVID"))
 		return NULL;
 	return UNKNOWN_PARAMETER;
-}
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 /* "+HH" (RFC 3461 section 4). A bare "=" cannot be mistaken here. */

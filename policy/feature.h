@@ -44,11 +44,12 @@ enum feature {
 	FEATURES,
 };
 
+/* What a row forgets is refused: nothing is lost by it. */
 enum support {
+	SUPPORT_REFUSED, /* and the client is told */
 	SUPPORT_IGNORED, /* and it is said so in the log */
 	SUPPORT_PASSED,	 /* the next hop gets it */
 	SUPPORT_DONE,	 /* done here */
-	SUPPORT_REFUSED, /* and the client is told */
 };
 
 /* The words of the manual and of refusals. */

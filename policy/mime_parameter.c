@@ -9,6 +9,7 @@
 #include "charset.h"
 #include "dynbuf.h"
 #include "header_text.h"
+#include "hex_digit.h"
 #include "mime.h"
 
 /* ";name*0=" is the shortest that a section takes. */
@@ -167,16 +168,6 @@ add_quoted(struct dynbuf *out, const char *s, size_t len)
 			i++;
 		must(dynbuf_add(out, s + i, 1));
 	}
-}
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static void

@@ -4,19 +4,10 @@
 #include <string.h>
 
 #include "dynbuf.h"
+#include "hex_digit.h"
 
 /* RFC 2045, section 6.7, rule 5: the "=" of a soft break counted. */
 #define COLUMNS 76
-
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* What "=ab" stands for, written to dst; how many bytes. */
 static size_t

@@ -45,6 +45,25 @@ test_names(void **state)
 }
 
 /* A row that was forgotten would say "ignored", which content never is. */
+/* A format that says nothing of a feature. */
+static void
+test_what_is_forgotten_is_refused(void **state)
+{
+	static char name[] = "main";
+	const struct api_format blank = { .name = "blank" };
+	const struct route route = { .name = name, .format = &blank };
+
+	(void)state;
+	for (int f = 0; f < FEATURES; f++) {
+		struct outgoing o = { .route = &route };
+		struct smtp_reply refusal = { 0 };
+
+		o.asked[f] = "X-Any";
+		assert_false(feature_check(&o, &refusal));
+		assert_int_equal(refusal.code, 550);
+	}
+}
+
 static void
 test_content_is_not_ignored(void **state)
 {
@@ -234,6 +253,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_what_is_forgotten_is_refused),
 		cmocka_unit_test(test_content_is_not_ignored),
 		cmocka_unit_test(test_support),
 		cmocka_unit_test(test_tags),
